@@ -1,9 +1,9 @@
 /* What can a program do in here? Prints one JSON object about the sandbox it runs in.
  *
- * The system calls are asked, never made. The probe lays a filter of its own over the sandbox's: a call whose sixth
- * argument is MAGIC goes to a supervisor, which answers it with an error number that the kernel does not use. The
- * kernel takes the strictest answer of all filters (seccomp(2): ERRNO goes before USER_NOTIF), so a call that the
- * sandbox refuses shows the sandbox's error, and one that it allows shows the supervisor's.
+ * The system calls are asked, never made. The probe lays a filter of its own over the sandbox's: a call whose
+ * sixth argument is MAGIC goes to a supervisor, which answers it with an error number that the kernel does not
+ * use. The kernel takes the strictest answer of all filters (seccomp(2): ERRNO goes before USER_NOTIF), so a
+ * call that the sandbox refuses shows the sandbox's error, and one that it allows shows the supervisor's.
  *
  * x86_64 only; tests/kernel/probe_image.py builds it.
  */
@@ -42,7 +42,8 @@ struct request {
     const char *label;
 };
 
-/* Sixth argument: r9 for syscall, ebp for int 0x80. Both are cleared again: the next call of libc must not carry MAGIC. */
+/* Sixth argument: r9 for syscall, ebp for int 0x80. Neither keeps it: no later call of libc may carry MAGIC. */
+typedef long (*caller)(const struct request *);
 long call64(const struct request *);
 long call32(const struct request *);
 __asm__(".text\n"
@@ -76,9 +77,11 @@ __asm__(".text\n"
         ".text\n");
 
 #define NS(flag) {SYS_clone, {flag}, "clone(" #flag ")"}
-#define SOCKET(family, type, protocol) {SYS_socket, {family, type, protocol}, "socket(" #family "," #type "," #protocol ")"}
+#define SOCKET(family, type, protocol) \
+    {SYS_socket, {family, type, protocol}, "socket(" #family "," #type "," #protocol ")"}
 #define PERSONALITY(value) {SYS_personality, {value}, "personality(" #value ")"}
-#define NODE(mode) {SYS_mknod, {0, mode}, "mknod(" #mode ")"}, {SYS_mknodat, {0, 0, mode}, "mknodat(" #mode ")"}
+#define NODE(mode) \
+    {SYS_mknod, {0, mode}, "mknod(" #mode ")"}, {SYS_mknodat, {0, 0, mode}, "mknodat(" #mode ")"}
 
 static const struct request rows[] = {
     NS(0x11),       /* fork: SIGCHLD */
@@ -162,7 +165,8 @@ static int install_listener(void)
     struct sock_fprog program = {COUNT(code), code};
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         die("no_new_privs");
-    int listener = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
+    long flags = SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    int listener = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
     if (listener < 0)
         die("seccomp with a listener");
     return listener;
@@ -189,7 +193,7 @@ static void supervise(int listener, int life)
     }
 }
 
-static void ask(struct asked *asked, const struct request *requests, size_t count, long (*call)(const struct request *))
+static void ask(struct asked *asked, const struct request *requests, size_t count, caller call)
 {
     for (; asked->next < count; asked->next++) {
         long result = call(&requests[asked->next]);
@@ -200,7 +204,7 @@ static void ask(struct asked *asked, const struct request *requests, size_t coun
 
 /* A filter may kill instead of refusing: then the next child goes on after the number that killed this one. */
 static void ask_all(int listener, struct asked *asked, const struct request *requests, size_t count,
-                    long (*call)(const struct request *))
+                    caller call)
 {
     asked->next = 0;
     while (asked->next < count) {
@@ -233,7 +237,7 @@ static void print_result(int result)
         printf("\"%s\"", strerrorname_np(result) ? strerrorname_np(result) : "unknown");
 }
 
-static void print_numbers(const char *abi, int listener, struct asked *asked, long (*call)(const struct request *))
+static void print_numbers(const char *abi, int listener, struct asked *asked, caller call)
 {
     static struct request requests[NUMBERS];
     for (long nr = 0; nr < NUMBERS; nr++)
@@ -279,8 +283,8 @@ static void print_ids(void)
 /* Every line of /proc/self/status that says what this process may do. */
 static void print_status(void)
 {
-    static const char *const wanted[] = {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp",
-                                         "Seccomp_filters"};
+    static const char *const wanted[] = {"CapInh", "CapPrm",     "CapEff",  "CapBnd",
+                                         "CapAmb", "NoNewPrivs", "Seccomp", "Seccomp_filters"};
     char line[512], name[64], value[64];
     FILE *status = fopen("/proc/self/status", "r");
     if (!status)
@@ -333,10 +337,11 @@ static int create_in(const char *folder)
 
 static void print_writable(void)
 {
-    static const char *const folders[] = {"", "/etc", "/usr", "/tmp", "/var/tmp", "/workspace", "/dev", "/dev/shm", "/sys", "/proc/sys/kernel"};
-    printf("\"create\":{");
+    static const char *const folders[] = {"/etc",       "/usr", "/tmp",     "/var/tmp",
+                                          "/workspace", "/dev", "/dev/shm", "/sys"};
+    printf("\"create\":{\"/\":\"%s\"", error_name(create_in("")));
     for (size_t i = 0; i < COUNT(folders); i++)
-        printf("%s\"%s\":\"%s\"", i ? "," : "", *folders[i] ? folders[i] : "/", error_name(create_in(folders[i])));
+        printf(",\"%s\":\"%s\"", folders[i], error_name(create_in(folders[i])));
     printf("},");
 }
 
@@ -435,7 +440,8 @@ static void print_rlimits(void)
     printf("\"rlimits\":{");
     for (size_t i = 0; i < COUNT(limits); i++) {
         getrlimit(limits[i].resource, &limit);
-        printf("%s\"%s\":[%lld,%lld]", i ? "," : "", limits[i].name, (long long)limit.rlim_cur, (long long)limit.rlim_max);
+        printf("%s\"%s\":[%lld,%lld]", i ? "," : "", limits[i].name, (long long)limit.rlim_cur,
+               (long long)limit.rlim_max);
     }
     printf("},");
 }
@@ -469,7 +475,7 @@ int main(int argc, char **argv)
 {
     if (argc > 1 && !strcmp(argv[1], NOOP))
         return 0;
-    setvbuf(stdout, 0, _IOFBF, 1 << 16); /* no child may hold half a line: all of them leave by _exit or execve */
+    setvbuf(stdout, 0, _IOFBF, 1 << 16); /* children leave by _exit or execve: none prints what it inherited */
     printf("{");
     print_ids();
     print_status();

@@ -325,7 +325,8 @@ print("done")
 """
 GIT = """
 export HOME=/dev/shm && git init -q /dev/shm/a && cd /dev/shm/a && echo hi > a && git add a &&
-git -c user.name=a -c user.email=a@b commit -qm a && git gc -q && git clone -q . ../b && cat ../b/a && echo done
+git -c user.name=a -c user.email=a@b commit -qm a && git gc -q &&
+git clone -q . ../b && cat ../b/a && echo done
 """
 GCC = """
 cd /dev/shm && export TMPDIR=/dev/shm &&
