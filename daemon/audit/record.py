@@ -1,0 +1,53 @@
+"""SecurityAuditEvent: one fact that somebody may have to prove later."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from daemon.findings import Severity
+
+
+class EventType(StrEnum):
+    EXECUTION_STARTED = "EXECUTION_STARTED"
+    EXECUTION_FINISHED = "EXECUTION_FINISHED"
+    EXECUTION_BLOCKED = "EXECUTION_BLOCKED"
+    EXECUTION_FAILED = "EXECUTION_FAILED"
+    RESOURCE_LIMIT_EXCEEDED = "RESOURCE_LIMIT_EXCEEDED"
+    SECURITY_VIOLATION = "SECURITY_VIOLATION"
+    SANDBOX_ACCESSED = "SANDBOX_ACCESSED"
+    ACCESS_DENIED = "ACCESS_DENIED"
+    DAEMON_STARTED = "DAEMON_STARTED"
+    DAEMON_STOPPED = "DAEMON_STOPPED"
+
+
+class Actor(BaseModel):
+    """Who asked: the peer of the Unix socket as the kernel knows it (SO_PEERCRED, unix(7))."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uid: int
+    gid: int
+    pid: int
+
+
+class SecurityAuditEvent(BaseModel):
+    """`seq` is given by the log and rises by one an event; `id` is unique across logs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seq: int = 0
+    id: str = Field(default_factory=lambda: secrets.token_hex(16))
+    timestamp: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    session_id: str
+    event_type: EventType
+    severity: Severity
+    action: str
+    details: dict[str, Any] = Field(default_factory=dict)
+    actor: Actor | None = None
+    sandbox_id: str | None = None
+    trace_id: str | None = None

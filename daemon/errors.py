@@ -1,0 +1,47 @@
+"""The errors that cross a border of the program. Inside it, built-in exceptions do."""
+
+from __future__ import annotations
+
+
+class ConfigError(Exception):
+    """The settings or a profile cannot be used; the message names the file and the key."""
+
+
+class PolicyError(Exception):
+    """A request asks for more than it may have; the message names what and says what to do."""
+
+
+class EngineError(Exception):
+    """The Docker Engine refused or failed a call; `status` is its HTTP status, 0 where it never answered."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class EngineUnavailable(EngineError):
+    """No Docker Engine answers on the socket that the settings name."""
+
+
+class ImageNotFound(EngineError):
+    """The image is not on this host, and the profile does not let the daemon pull it."""
+
+
+class AttestationError(Exception):
+    """The sandbox that the engine made is not the one that was asked for; it was killed before its first instruction."""
+
+    def __init__(self, differences: list[str]) -> None:
+        super().__init__("sandbox is not what was asked for: " + "; ".join(differences))
+        self.differences = differences
+
+
+class QuotaExceeded(PolicyError):
+    """The caller's quota is used up; `retry_after_s` says when another try can succeed, if time alone helps."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class AuditError(Exception):
+    """The audit log could not be made durable: nothing may be launched without a record of it."""

@@ -1,0 +1,1 @@
+"""Facts that sensors report, in the past tense: the input of every detector."""

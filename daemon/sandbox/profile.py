@@ -1,0 +1,114 @@
+"""Profiles: named sets of ceilings, one TOML file each. A request may tighten one, never loosen it."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from daemon.errors import ConfigError, PolicyError
+from daemon.sandbox.options import Name
+from daemon.units import Duration, Size
+
+T = TypeVar("T")
+Why = Annotated[str, StringConstraints(min_length=10)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Ceiling(_Part, Generic[T]):
+    max: T
+    why: Why
+
+
+class Choice(_Part, Generic[T]):
+    value: T
+    why: Why
+
+
+class LimitCeilings(_Part):
+    cpus: Ceiling[float]
+    memory: Ceiling[Size]
+    swap: Ceiling[Size]
+    pids: Ceiling[int]
+    workspace_size: Ceiling[Size]
+    tmp_size: Ceiling[Size]
+    output: Ceiling[Size]
+    nofile: Ceiling[int]
+    core: Ceiling[Size]
+    timeout_s: Ceiling[Duration]
+
+
+class Profile(_Part):
+    """`why` beside every entry is part of the format: a ceiling that nobody can explain is not a policy."""
+
+    name: Name
+    summary: str
+    networking: Choice[bool]
+    network: Choice[str]
+    workspace_exec: Choice[bool]
+    exec: Choice[bool]
+    seccomp: Choice[Name]
+    apparmor: Choice[Name]
+    apparmor_required: Choice[bool]
+    capabilities: Choice[list[str]]
+    mounts: Choice[list[str]]
+    environment: Choice[list[str]]
+    registries: Choice[list[str]]
+    local_images: Choice[bool]
+    pull: Choice[bool]
+    runtimes: Choice[list[Name]]
+    on_throttling: Choice[Literal["alert", "kill"]]
+    limits: LimitCeilings
+
+    @cached_property
+    def digest(self) -> str:
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def load_profile(path: Path) -> Profile:
+    """Raises ConfigError, which names the file and the key."""
+    try:
+        profile = Profile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_first_problem(error)}") from error
+    if profile.name != path.stem:
+        raise ConfigError(
+            f"{path}: name: is {profile.name!r}, but the file is called {path.stem!r}: make them the same"
+        )
+    return profile
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+
+
+class Profiles:
+    """All profiles of the given folders; a file in a later folder replaces one of the same name."""
+
+    def __init__(self, folders: Iterable[Path]) -> None:
+        files = {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
+        self._by_name = {name: load_profile(path) for name, path in files.items()}
+        if not self._by_name:
+            raise ConfigError("no profile found: reinstall the program or check the setting `profile_dirs`")
+
+    def __iter__(self) -> Iterator[Profile]:
+        return iter(self._by_name.values())
+
+    def get(self, name: str) -> Profile:
+        profile = self._by_name.get(name)
+        if profile is None:
+            raise PolicyError(
+                f"no profile is called {name!r}: choose one of {', '.join(sorted(self._by_name))}"
+            )
+        return profile
