@@ -68,7 +68,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the kernel enforces on this cgroup itself, or `UNLIMITED`. Sizes are rounded down to whole pages."""
+    """What the kernel enforces on this cgroup itself, or `UNLIMITED`. Sizes are cut to whole pages."""
 
     memory_bytes: int
     memory_swap_bytes: int | None
@@ -174,7 +174,7 @@ class Cgroup:
     def usage(self) -> Usage:
         """A sample of now. Raises CgroupGone as soon as the first controller's directory is removed.
 
-        An engine removes them some 20 ms after the sandbox's init died: read once more when its pidfd fires.
+        An engine removes them within some 10 ms of the init's death: read once more as its pidfd fires.
         """
         counters = self._sample()
         self._memory_peak_bytes = max(

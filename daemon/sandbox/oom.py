@@ -28,13 +28,13 @@ class OomWatch(Protocol):
     def killed(self) -> int:
         """Processes killed so far; never falls, and still answers when the cgroup is gone.
 
-        Under cgroup v1, a kill that nobody asked about before the removal counts by the signals: one a time
-        that the memory limit had no way out but to kill.
+        Exact while the cgroup exists: keep the answer given as the init dies. If v1's is gone by then, any
+        number of kills counts as 1, and so does a process that hit the limit as it was being killed anyway.
         """
 
     @property
     def settled(self) -> bool:
-        """Whether the cgroup is gone and the last `killed()` is final; it becomes so when `fileno()` says."""
+        """Whether the cgroup is gone and the last `killed()` final. Under v1 `fileno()` wakes for it, too."""
 
     def close(self) -> None: ...
 
@@ -49,7 +49,7 @@ def watch_oom(cgroup: Cgroup) -> OomWatch:
 
 
 class _SignalWatch:
-    """cgroup v1: an eventfd is signalled once each time the limit leads to an OOM, and once at removal.
+    """cgroup v1: an eventfd is signalled at every OOM, many times if the victim is slow, and once at removal.
 
     The two look the same, and oom_kill cannot be read after the removal. What tells them apart is a second
     eventfd, on a threshold that is never crossed: the removal alone signals it, and does so last, as the
@@ -82,7 +82,8 @@ class _SignalWatch:
         try:
             self._killed = max(self._killed, _oom_kills(self._control))
         except CgroupGone:
-            self._killed = max(self._killed, self._signals - 1)  # one signal was the removal itself
+            # One signal was the removal itself; of the others, many can come of a single kill.
+            self._killed = max(self._killed, min(self._signals - 1, 1))
         return self._killed
 
     def close(self) -> None:
@@ -91,6 +92,8 @@ class _SignalWatch:
 
 class _FileWatch:
     """cgroup v2: memory.events counts, and polls as EPOLLPRI from each change to the next read.
+
+    Nothing wakes at the removal, and a count not read before it is lost: then the engine's own flag remains.
 
     A descriptor of its own, as a read by another user of the same one would swallow the change; and inside
     an epoll, as the file itself always polls as readable.

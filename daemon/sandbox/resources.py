@@ -65,7 +65,7 @@ def network_bytes(pid: int, proc: Path = Path("/proc")) -> NetworkBytes:
     """
     try:
         return parse_net_dev((proc / str(pid) / "net" / "dev").read_text())
-    except (FileNotFoundError, OSError) as error:
+    except FileNotFoundError as error:
         raise ProcessLookupError(f"process {pid} has exited") from error
 
 
