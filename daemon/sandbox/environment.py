@@ -79,8 +79,13 @@ def environment(options: SandboxOptions, profile: Profile, image: ImageFacts) ->
     )
 
 
+def steers_loader(name: str) -> bool:
+    """Whether a loader, libc or interpreter would take the variable as an order."""
+    return _matches(name, LOADER_VARIABLES)
+
+
 def _passes(name: str, allowed: tuple[str, ...] | list[str]) -> bool:
-    return _matches(name, allowed) and not _matches(name, LOADER_VARIABLES)
+    return _matches(name, allowed) and not steers_loader(name)
 
 
 def _matches(name: str, patterns: tuple[str, ...] | list[str]) -> bool:

@@ -1,0 +1,75 @@
+"""OpenAPI 3.1, made from the routes and the pydantic models that validate."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from daemon import __version__
+from daemon.api.problems import CONTENT_TYPE, Problem
+from daemon.api.routes import Route
+
+REF = "#/components/schemas/{model}"
+
+
+def document(routes: list[Route]) -> dict[str, Any]:
+    models: list[type[BaseModel]] = [Problem]
+    models += [model for route in routes for model in (route.body, route.answer) if model]
+    inputs = {route.body for route in routes}
+    pairs = [(model, "validation" if model in inputs else "serialization") for model in dict.fromkeys(models)]
+    _, schemas = models_json_schema(pairs, ref_template=REF)  # type: ignore[arg-type]  # literals of the mode
+    paths: dict[str, Any] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "container-kitd", "version": __version__, "license": {"name": "Apache-2.0"}},
+        "paths": paths,
+        "components": {"schemas": schemas.get("$defs", {})},
+    }
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": f"{route.method.lower()}_{re.sub('[^a-z]+', '_', route.path.strip('/'))}".rstrip("_"),
+        "summary": route.summary,
+        "responses": {str(route.status): _success(route), **{str(code): _problem() for code in route.errors}},
+    }
+    if parameters := _parameters(route):
+        operation["parameters"] = parameters
+    if route.body:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": _ref(route.body)}},
+        }
+    if route.binary_body:
+        operation["requestBody"] = {"content": {"application/octet-stream": {}}}
+    return operation
+
+
+def _parameters(route: Route) -> list[dict[str, Any]]:
+    names = re.findall(r"{(\w+)}", route.path)
+    in_path = [{"name": n, "in": "path", "required": True, "schema": {"type": "string"}} for n in names]
+    in_query = [{"name": n, "in": "query", "schema": schema} for n, schema in route.query.items()]
+    return in_path + in_query
+
+
+def _success(route: Route) -> dict[str, Any]:
+    if route.answer is None and route.status in {101, 204}:
+        return {"description": route.summary}
+    schema = {} if route.answer is None else {"schema": _ref(route.answer)}
+    return {"description": route.summary, "content": {route.content_type: schema}}
+
+
+def _problem() -> dict[str, Any]:
+    return {
+        "description": "what is wrong, and what to do",
+        "content": {CONTENT_TYPE: {"schema": _ref(Problem)}},
+    }
+
+
+def _ref(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": REF.format(model=model.__name__)}

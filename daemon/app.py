@@ -1,0 +1,151 @@
+"""The daemon, put together: what lives how long, and in which order it starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import grp
+import os
+import signal
+import socket
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+
+from daemon import systemd
+from daemon.api.access import Access
+from daemon.api.server import application
+from daemon.audit.log import AuditLog
+from daemon.audit.record import EventType, SecurityAuditEvent
+from daemon.errors import ConfigError, EngineError
+from daemon.findings import Severity
+from daemon.metrics import Metrics
+from daemon.sandbox import init
+from daemon.sandbox.engine import Engine
+from daemon.sandbox.executor import Executor
+from daemon.sandbox.host import HostState
+from daemon.sandbox.profile import Profiles
+from daemon.sandbox.sandbox import Registry
+from daemon.settings import Settings
+
+log = structlog.get_logger()
+
+
+async def serve(settings: Settings) -> None:
+    """Until SIGTERM or SIGINT. Raises ConfigError or AuditError when it cannot start."""
+    if not init.BINARY.is_file():
+        raise ConfigError(
+            f"{init.BINARY}: the sandbox's init is not built: run python -m daemon.sandbox.init"
+        )
+    async with AsyncExitStack() as cleanup:
+        profiles = Profiles(settings.profile_dirs)
+        listener = _listen(settings)
+        cleanup.callback(listener.close)
+        audit = AuditLog(settings.state_dir / "audit" / "audit.jsonl")
+        cleanup.callback(audit.close)
+        engine = Engine(settings.engine_socket)
+        cleanup.push_async_callback(engine.close)
+        registry = Registry(settings.retained_sandboxes)
+        metrics = Metrics(registry)
+        cleanup.callback(metrics.close)
+        audit.on_record = metrics.count
+        executor = Executor(engine, HostState(engine), profiles, audit, registry)
+        app = application(executor, Access(settings.callers, registry), audit, metrics)
+        await _run(settings, executor, app, listener)
+
+
+async def _run(settings: Settings, executor: Executor, app: web.Application, listener: socket.socket) -> None:
+    stop = _stop_signal()
+    async with asyncio.TaskGroup() as tasks:
+        executor.tasks = tasks
+        await _sweep(executor)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        await web.SockSite(runner, listener).start()
+        await _record(executor, EventType.DAEMON_STARTED)
+        watchdog = tasks.create_task(systemd.watchdog(lambda: None))
+        systemd.ready()
+        log.info("listening", socket=str(settings.socket))
+        await stop.wait()
+        systemd.stopping()
+        await _end_all(executor)
+        await runner.cleanup()
+        watchdog.cancel()
+    await _record(executor, EventType.DAEMON_STOPPED)
+    _unlink(settings.socket)
+
+
+async def _sweep(executor: Executor) -> None:
+    try:
+        if removed := await executor.remove_orphans():
+            log.warning("sandboxes of an earlier daemon removed", count=removed)
+    except EngineError as error:
+        log.warning("engine not available yet", reason=str(error))
+
+
+async def _end_all(executor: Executor) -> None:
+    for sandbox in executor.registry.running():
+        with suppress(EngineError):
+            await executor.kill(sandbox)
+        await asyncio.wait([sandbox.result], timeout=10)
+    for sandbox in list(executor.registry):
+        executor.registry.forget(sandbox)
+
+
+async def _record(executor: Executor, event_type: EventType) -> None:
+    await executor.audit.record(
+        SecurityAuditEvent(
+            session_id="daemon", event_type=event_type, severity=Severity.LOW, action="recorded"
+        )
+    )
+
+
+def _stop_signal() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """The socket that systemd passed, or one of our own. Raises ConfigError if another daemon has it."""
+    if passed := systemd.listen_sockets():
+        return passed[0]
+    path = settings.socket
+    if _answers(path):
+        raise ConfigError(
+            f"{path}: another daemon listens there: stop it, or set CONTAINER_KIT_SOCKET to another path"
+        )
+    _unlink(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        previous = os.umask(0o117)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(previous)
+        with suppress(KeyError):  # no such group: root alone can connect
+            os.chown(path, 0, grp.getgrnam(settings.socket_group).gr_gid)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"{path}: cannot listen: {error.strerror}") from error
+    listener.listen(1024)
+    listener.setblocking(False)
+    return listener
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+def _unlink(path: Path) -> None:
+    if path.is_socket():
+        path.unlink()

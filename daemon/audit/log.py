@@ -1,0 +1,110 @@
+"""The audit log: JSON lines, each on the disk before anybody is told that it happened."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from daemon.audit.record import SecurityAuditEvent
+from daemon.errors import AuditError
+
+REMEMBERED = 10_000
+LINE_LIMIT_BYTES = 64 * 1024
+
+
+class AuditLog:
+    """`record` returns when the event is durable; events recorded meanwhile share one fdatasync(2).
+
+    The newest REMEMBERED events are kept in memory for `since` and `follow`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise AuditError(
+                f"{path}: the audit log cannot be opened: {error.strerror}; check the state_dir"
+            ) from error
+        self._seq = _last_seq(path)
+        self._recent: deque[SecurityAuditEvent] = deque(maxlen=REMEMBERED)
+        self._batch: list[bytes] = []
+        self._committing = asyncio.Lock()
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="audit")
+        self._news = asyncio.Event()
+        self.on_record: Callable[[SecurityAuditEvent], None] = lambda _: None
+
+    async def record(self, event: SecurityAuditEvent) -> SecurityAuditEvent:
+        """Raises AuditError when the disk refuses it: what it is about must then not happen."""
+        self._seq += 1
+        event = event.model_copy(update={"seq": self._seq})
+        self._batch.append(_line(event))
+        # Whoever gets the lock first commits for all who came by then; they find the batch empty, and a
+        # failed commit leaves its lines in it, so that nobody takes an event for durable that is not.
+        async with self._committing:
+            if self._batch:
+                await self._commit()
+        self._publish(event)
+        return event
+
+    async def _commit(self) -> None:
+        count = len(self._batch)
+        data = b"".join(self._batch)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._writer, self._write, data)
+        except OSError as error:
+            raise AuditError(
+                f"{self.path}: cannot be written: {error.strerror}; free space or repair the disk"
+            ) from error
+        del self._batch[:count]
+
+    def _write(self, data: bytes) -> None:
+        while data:
+            data = data[os.write(self._file, data) :]
+        os.fdatasync(self._file)
+
+    def _publish(self, event: SecurityAuditEvent) -> None:
+        self._recent.append(event)
+        self.on_record(event)
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+    def since(self, seq: int) -> list[SecurityAuditEvent]:
+        """Remembered events after `seq`, oldest first."""
+        return sorted((event for event in self._recent if event.seq > seq), key=lambda event: event.seq)
+
+    async def follow(self, seq: int) -> AsyncIterator[SecurityAuditEvent]:
+        """The same, and then each new one as it becomes durable. Ends with its consumer."""
+        while True:
+            news = self._news
+            for event in self.since(seq):
+                seq = event.seq
+                yield event
+            await news.wait()
+
+    def close(self) -> None:
+        self._writer.shutdown(wait=True)
+        os.close(self._file)
+
+
+def _line(event: SecurityAuditEvent) -> bytes:
+    line = event.model_dump_json(exclude_none=True).encode()
+    if len(line) > LINE_LIMIT_BYTES:
+        event = event.model_copy(
+            update={"details": {"cut": f"details of {len(line)} bytes were too long to record"}}
+        )
+        line = event.model_dump_json(exclude_none=True).encode()
+    return line + b"\n"
+
+
+def _last_seq(path: Path) -> int:
+    """From the last whole line; 0 for a new log."""
+    with path.open("rb") as log:
+        log.seek(max(0, path.stat().st_size - 2 * LINE_LIMIT_BYTES))
+        lines = log.read().rpartition(b"\n")[0].splitlines()
+    return SecurityAuditEvent.model_validate_json(lines[-1]).seq if lines else 0

@@ -1,0 +1,159 @@
+"""The Docker Engine: control calls through the SDK on a bounded thread pool, streams without threads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiohttp
+import docker
+import docker.errors
+import requests
+
+from daemon.errors import EngineError, EngineUnavailable, ImageNotFound
+from daemon.sandbox.facts import EngineFacts, ImageFacts
+from daemon.sandbox.stream import Stream, hijack
+
+API = "1.41"  # Docker 20.10, the oldest that this program speaks to
+THREADS = 32
+DEADLINE_S = 60.0
+LABEL = "container-kit.sandbox"
+
+T = TypeVar("T")
+
+
+class Engine:
+    """Every call has a deadline and raises EngineError or a subclass, with the engine's own words."""
+
+    def __init__(self, socket: Path, *, deadline_s: float = DEADLINE_S) -> None:
+        self.socket = socket
+        self._deadline_s = deadline_s
+        self._client = docker.APIClient(
+            base_url=f"unix://{socket}", version=API, timeout=int(deadline_s), max_pool_size=THREADS
+        )
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="engine")
+        self._waits = aiohttp.ClientSession(
+            connector=aiohttp.UnixConnector(path=str(socket), limit=0), timeout=aiohttp.ClientTimeout()
+        )
+
+    async def close(self) -> None:
+        await self._waits.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._client.close()
+
+    async def facts(self) -> EngineFacts:
+        info, version = await asyncio.gather(self._call(self._client.info), self._call(self._client.version))
+        return EngineFacts.of(info, version)
+
+    async def ping(self) -> None:
+        await self._call(self._client.ping)
+
+    async def image(self, name: str) -> ImageFacts:
+        try:
+            return ImageFacts.of(await self._call(self._client.inspect_image, name))
+        except EngineError as error:
+            if error.status == 404:
+                raise ImageNotFound(
+                    f"image {name!r} is not on this host: build, import or pull it first", 404
+                ) from error
+            raise
+
+    async def create(self, body: dict[str, Any], name: str) -> str:
+        made = await self._call(self._client.create_container_from_config, body, name)
+        return str(made["Id"])
+
+    async def start(self, container_id: str) -> None:
+        await self._call(self._client.start, container_id)
+
+    async def inspect(self, container_id: str) -> dict[str, Any]:
+        inspected: dict[str, Any] = await self._call(self._client.inspect_container, container_id)
+        return inspected
+
+    async def kill(self, container_id: str, signal: str = "SIGKILL") -> None:
+        """A container that is gone or has ended already is as killed as it can be."""
+        await self._tolerate({404, 409}, self._client.kill, container_id, signal)
+
+    async def pause(self, container_id: str) -> None:
+        await self._call(self._client.pause, container_id)
+
+    async def unpause(self, container_id: str) -> None:
+        await self._call(self._client.unpause, container_id)
+
+    async def remove(self, container_id: str) -> None:
+        """With its anonymous volumes; gone already, or going, is fine."""
+        await self._tolerate({404, 409}, self._remove, container_id)
+
+    async def managed(self) -> list[dict[str, Any]]:
+        """Every container that carries this program's label, running or not."""
+        listed: list[dict[str, Any]] = await self._call(self._list)
+        return listed
+
+    async def attach(self, container_id: str, *, tty: bool) -> Stream:
+        return await hijack(
+            self.socket,
+            f"/v{API}/containers/{container_id}/attach?stream=1&stdin=1&stdout=1&stderr=1",
+            tty=tty,
+        )
+
+    async def exec(self, container_id: str, config: dict[str, Any]) -> tuple[str, Stream]:
+        made = await self._call(self._exec_create, container_id, config)
+        exec_id = str(made["Id"])
+        tty = bool(config.get("Tty"))
+        start = {"Detach": False, "Tty": tty}
+        return exec_id, await hijack(self.socket, f"/v{API}/exec/{exec_id}/start", start, tty=tty)
+
+    async def exec_exit_code(self, exec_id: str) -> int | None:
+        inspected = await self._call(self._client.exec_inspect, exec_id)
+        code: int | None = inspected["ExitCode"]
+        return code
+
+    async def resize(self, container_id: str, rows: int, columns: int) -> None:
+        await self._call(self._client.resize, container_id, rows, columns)
+
+    async def wait(self, container_id: str) -> int:
+        """The exit status. "not-running" after start: "next-exit" never returns for one that has ended already."""
+        url = f"http://docker/v{API}/containers/{container_id}/wait"
+        try:
+            async with self._waits.post(url, params={"condition": "not-running"}) as response:
+                answer = await response.json()
+        except (aiohttp.ClientError, ValueError) as error:
+            raise EngineUnavailable(f"the Docker Engine on {self.socket} went away: {error}") from error
+        if response.status != 200:
+            raise EngineError(str(answer.get("message", response.reason)), response.status)
+        return int(answer["StatusCode"])
+
+    def _remove(self, container_id: str) -> None:
+        self._client.remove_container(container_id, v=True, force=True)
+
+    def _list(self) -> Any:
+        return self._client.containers(all=True, filters={"label": LABEL})
+
+    def _exec_create(self, container_id: str, config: dict[str, Any]) -> Any:
+        client: Any = self._client  # the SDK has no call that takes a whole exec configuration
+        answer = client._post_json(client._url("/containers/{0}/exec", container_id), data=config)  # noqa: SLF001
+        return client._result(answer, json=True)  # noqa: SLF001
+
+    async def _tolerate(self, statuses: set[int], call: Callable[..., Any], *args: Any) -> None:
+        try:
+            await self._call(call, *args)
+        except EngineError as error:
+            if error.status not in statuses:
+                raise
+
+    async def _call(self, call: Callable[..., T], *args: Any) -> T:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                return await loop.run_in_executor(self._threads, lambda: call(*args))
+        except docker.errors.APIError as error:
+            status = error.response.status_code if error.response is not None else 0
+            raise EngineError(str(error.explanation or error), status) from error
+        except (requests.ConnectionError, docker.errors.DockerException) as error:
+            raise EngineUnavailable(
+                f"no Docker Engine answers on {self.socket}: start it, or set engine_socket"
+            ) from error
+        except (TimeoutError, requests.Timeout) as error:
+            raise EngineError(f"the Docker Engine did not answer within {self._deadline_s:.0f} s") from error

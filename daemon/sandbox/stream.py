@@ -1,0 +1,131 @@
+"""Hijacked connections of the Engine API: attach and exec, with their frames taken apart.
+
+Spoken to the socket directly: the SDK's way needs a thread for each stream, and 200 sandboxes have 200.
+Frame format: 8 bytes, the first 1 (stdout) or 2 (stderr), the last four the length, big-endian
+(Engine API, "Attach to a container"). With a terminal there are no frames: all of it is stdout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+from daemon.errors import EngineError, EngineUnavailable
+
+CHUNK_BYTES = 64 * 1024
+HEADER_LIMIT_BYTES = 64 * 1024
+
+
+class Channel(IntEnum):
+    STDOUT = 1
+    STDERR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    channel: Channel
+    data: bytes
+
+
+class Stream:
+    """One open connection to a process of a container; close it on every path."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, tty: bool) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._tty = tty
+        self._pending = b""
+
+    async def write(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+    def end_input(self) -> None:
+        """The program reads end-of-file; its output goes on."""
+        if self._writer.can_write_eof():
+            self._writer.write_eof()
+
+    async def first_byte(self) -> bytes:
+        """One byte of stdout, b"" at the end of the stream; what came with it is kept for `read`."""
+        output = await self.read()
+        if output is None or not output.data:
+            return b""
+        if output.channel is Channel.STDOUT:
+            self._pending = output.data[1:]
+        return output.data[:1]
+
+    async def read(self) -> Output | None:
+        """The next piece, None at the end."""
+        if self._pending:
+            data, self._pending = self._pending, b""
+            return Output(Channel.STDOUT, data)
+        if self._tty:
+            data = await self._reader.read(CHUNK_BYTES)
+            return Output(Channel.STDOUT, data) if data else None
+        return await self._frame()
+
+    async def _frame(self) -> Output | None:
+        try:
+            header = await self._reader.readexactly(8)
+            data = await self._reader.readexactly(int.from_bytes(header[4:8], "big"))
+        except asyncio.IncompleteReadError:
+            return None
+        return Output(Channel.STDERR if header[0] == Channel.STDERR else Channel.STDOUT, data)
+
+    async def outputs(self) -> AsyncIterator[Output]:
+        while (output := await self.read()) is not None:
+            yield output
+
+    async def close(self) -> None:
+        self._writer.close()
+        try:
+            await self._writer.wait_closed()
+        except (ConnectionError, BrokenPipeError):
+            return
+
+
+async def hijack(socket: Path, path: str, body: dict[str, Any] | None = None, *, tty: bool) -> Stream:
+    """POST `path` and take the connection over. Raises EngineError with the engine's own words."""
+    try:
+        reader, writer = await asyncio.open_unix_connection(str(socket), limit=HEADER_LIMIT_BYTES)
+    except OSError as error:
+        raise EngineUnavailable(
+            f"no Docker Engine answers on {socket}: {error.strerror}; start it"
+        ) from error
+    payload = b"" if body is None else json.dumps(body).encode()
+    writer.write(
+        f"POST {path} HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(payload)}\r\n\r\n".encode()
+        + payload
+    )
+    stream = Stream(reader, writer, tty=tty)
+    try:
+        status, head = await _response_head(reader)
+        if status not in {101, 200}:
+            raise EngineError(await _refusal(reader, head), status)
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+        await stream.close()
+        raise EngineError(f"the Docker Engine broke off the answer to {path.split('?')[0]}") from error
+    except BaseException:
+        await stream.close()
+        raise
+    return stream
+
+
+async def _response_head(reader: asyncio.StreamReader) -> tuple[int, str]:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    return int(head.split(" ", 2)[1]), head
+
+
+async def _refusal(reader: asyncio.StreamReader, head: str) -> str:
+    text = (await reader.read(4096)).decode(errors="replace")
+    start = text.find("{")
+    try:
+        return str(json.loads(text[start:])["message"])
+    except (ValueError, KeyError, TypeError):
+        return head.split("\r\n", 1)[0]

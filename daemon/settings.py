@@ -1,0 +1,146 @@
+"""Settings: /etc/container-kit/config.toml, overridden by CONTAINER_KIT_* of the environment."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from daemon import PROFILES
+from daemon.errors import ConfigError
+from daemon.units import Size
+
+PREFIX = "CONTAINER_KIT_"
+DEFAULT_FILE = Path("/etc/container-kit/config.toml")
+READ_ELSEWHERE = {"CONTAINER_KIT_CONFIG"}
+
+
+class Quota(BaseModel):
+    """Of one uid, over all its running sandboxes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    running: int = Field(default=16, ge=0)
+    launches_per_minute: int = Field(default=600, ge=0)
+    memory: Size = Field(default=8 << 30, ge=0)
+    cpus: float = Field(default=16.0, ge=0)
+
+
+class CallerRule(BaseModel):
+    """Who may do what. The first rule of the table that names a caller decides."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    users: list[str | int] = []
+    groups: list[str | int] = []
+    profiles: list[str] = []
+    administrator: bool = False
+    quota: Quota = Quota()
+
+    def names(self, uid: int, gids: frozenset[int]) -> bool:
+        return uid in map(_uid, self.users) or not gids.isdisjoint(map(_gid, self.groups))
+
+
+def _uid(user: str | int) -> int:
+    try:
+        return user if isinstance(user, int) else pwd.getpwnam(user).pw_uid
+    except KeyError:
+        return -1  # a rule may name somebody who does not exist yet
+
+
+def _gid(group: str | int) -> int:
+    try:
+        return group if isinstance(group, int) else grp.getgrnam(group).gr_gid
+    except KeyError:
+        return -1
+
+
+ROOT_RULE = CallerRule(
+    users=[0],
+    profiles=["*"],
+    administrator=True,
+    quota=Quota(running=1024, launches_per_minute=100_000, memory=1 << 50, cpus=100_000),
+)
+GROUP_RULE = CallerRule(groups=["container-kit"], profiles=["strict", "default"])
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="forbid", frozen=True, env_nested_delimiter="__"
+    )
+
+    socket: Path = Path("/run/container-kit/api.sock")
+    socket_group: str = "container-kit"
+    state_dir: Path = Path("/var/lib/container-kit")
+    engine_socket: Path = Path("/run/docker.sock")
+    profile_dirs: list[Path] = [PROFILES, Path("/etc/container-kit/profiles")]
+    debug: bool = False
+    security_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    retained_sandboxes: int = Field(default=100, ge=0, le=10_000)
+    callers: list[CallerRule] = [ROOT_RULE, GROUP_RULE]
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load_settings(file: Path | None = None) -> Settings:
+    """Raises ConfigError, which names the file or the variable, and the key. Only a named file must exist."""
+    named = file or (
+        Path(os.environ["CONTAINER_KIT_CONFIG"]) if "CONTAINER_KIT_CONFIG" in os.environ else None
+    )
+    path = named or DEFAULT_FILE
+    _check_file(path, must_exist=named is not None)
+    _check_variables()
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=path)
+
+    try:
+        return FromFile()
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        variable = PREFIX + key.upper()
+        source = variable if variable in os.environ else f"{path}: {key}"
+        raise ConfigError(f"{source}: {first['msg']}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} or {PREFIX}*: {error}") from error
+
+
+def _check_file(path: Path, *, must_exist: bool) -> None:
+    try:
+        keys = tomllib.loads(path.read_text(encoding="utf-8")).keys()
+    except FileNotFoundError as error:
+        if must_exist:
+            raise ConfigError(f"{path}: no such file: create it or correct CONTAINER_KIT_CONFIG") from error
+        return
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
+    if unknown := sorted(keys - Settings.model_fields.keys()):
+        raise ConfigError(f"{path}: {unknown[0]}: unknown key; known are {', '.join(Settings.model_fields)}")
+
+
+def _check_variables() -> None:
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | READ_ELSEWHERE
+    for variable in os.environ:
+        if variable.startswith(PREFIX) and variable.partition("__")[0] not in known:
+            raise ConfigError(f"{variable}: unknown variable; known are {', '.join(sorted(known))}")
