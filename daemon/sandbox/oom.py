@@ -18,8 +18,8 @@ _NEVER = 1 << 62  # a threshold that no usage crosses
 class OomWatch(Protocol):
     """Make it before the sandbox runs its first instruction, and nothing is missed.
 
-    Ask `killed()` whenever `fileno()` is readable, and once more when the sandbox's init has died: cgroup v1
-    signals before it kills, so the first answer after a signal is often still 0.
+    Ask `killed()` whenever `fileno()` is readable. cgroup v1 signals before it kills, so the first answer after
+    a signal is often still 0: ask again when the sandbox's init has died, until the answer is `settled`.
     """
 
     def fileno(self) -> int:
@@ -34,7 +34,10 @@ class OomWatch(Protocol):
 
     @property
     def settled(self) -> bool:
-        """Whether the cgroup is gone and the last `killed()` final. Under v1 `fileno()` wakes for it, too."""
+        """Whether the last `killed()` can be relied on: not in the some 10 ms in which v1 removes a cgroup.
+
+        `fileno()` becomes readable as that ends.
+        """
 
     def close(self) -> None: ...
 
@@ -59,7 +62,8 @@ class _SignalWatch:
     def __init__(self, directory: Path) -> None:
         self._killed = 0
         self._signals = 0
-        self.settled = False
+        self._removed = False
+        self.settled = True
         with ExitStack() as files:
             self._control = _open(files, directory / "memory.oom_control", os.O_RDONLY)
             self._oom, self._removal = _eventfd(files), _eventfd(files)
@@ -77,11 +81,12 @@ class _SignalWatch:
 
     def killed(self) -> int:
         # In this order: a removal seen here has sent its other signal before.
-        self.settled = self.settled or _drain(self._removal) > 0
+        self._removed = self._removed or _drain(self._removal) > 0
         self._signals += _drain(self._oom)
         try:
             self._killed = max(self._killed, _oom_kills(self._control))
         except CgroupGone:
+            self.settled = self._removed
             # One signal was the removal itself; of the others, many can come of a single kill.
             self._killed = max(self._killed, min(self._signals - 1, 1))
         return self._killed
@@ -100,8 +105,8 @@ class _FileWatch:
     """
 
     def __init__(self, file: Path) -> None:
-        self._killed = 0
-        self.settled = False
+        self._gone = False
+        self.settled = True
         with ExitStack() as files:
             self._events = _open(files, file, os.O_RDONLY)
             self._killed = _oom_kills(self._events)
@@ -113,13 +118,13 @@ class _FileWatch:
         return self._epoll.fileno()
 
     def killed(self) -> int:
-        if self.settled:
+        if self._gone:
             return self._killed
         try:
             self._killed = _oom_kills(self._events)
         except CgroupGone:
             self._epoll.unregister(self._events)  # a removed file polls as changed for ever
-            self.settled = True
+            self._gone = True
         return self._killed
 
     def close(self) -> None:
