@@ -1,0 +1,63 @@
+"""`container-kit`: the client of the daemon."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from daemon import __version__
+from daemon.cli import completion, cp, events, host, run, sandboxes, validate
+from daemon.cli.errors import EXIT_FAILED, CommandError
+from daemon.cli.show import print_error
+
+DEFAULT_SOCKET = "/run/container-kit/api.sock"
+EXIT_INTERRUPTED = 130  # 128 and SIGINT, as shells say
+
+
+class Program(click.Group):
+    """Says errors the way of this program, and exits as docker does."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CommandError as error:
+            print_error(error)
+            ctx.exit(EXIT_FAILED)
+        except KeyboardInterrupt:
+            ctx.exit(EXIT_INTERRUPTED)
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+@click.option(
+    "--socket",
+    envvar="CONTAINER_KIT_SOCKET",
+    default=DEFAULT_SOCKET,
+    show_default=True,
+    help="The daemon's Unix socket.",
+)
+def main(socket: str) -> None:
+    """Run code you do not trust in hardened sandboxes."""
+
+
+for command in (
+    run.run,
+    validate.validate,
+    sandboxes.ps,
+    sandboxes.logs,
+    sandboxes.exec_,
+    sandboxes.kill,
+    sandboxes.pause,
+    sandboxes.resume,
+    sandboxes.rm,
+    sandboxes.report,
+    sandboxes.usage,
+    cp.cp,
+    events.events,
+    events.findings,
+    host.profiles,
+    host.doctor,
+    completion.completion,
+):
+    main.add_command(command)

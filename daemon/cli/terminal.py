@@ -1,0 +1,82 @@
+"""Stdin to an attached sandbox, and its output back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+import termios
+import threading
+import tty
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from daemon.cli.output import write
+
+if TYPE_CHECKING:
+    from aiohttp import ClientWebSocketResponse
+
+STDIN = 0
+STDERR_CHANNEL = 2
+CHUNK_BYTES = 1 << 16
+
+
+async def converse(socket: ClientWebSocketResponse, *, terminal: bool) -> None:
+    """Until the sandbox's output ends. With `terminal` keys go through raw, Ctrl-C too."""
+    if not terminal:
+        await _converse(socket)
+        return
+    with raw_mode():
+        async with asyncio.TaskGroup() as tasks:
+            resized = asyncio.Event()
+            asyncio.get_running_loop().add_signal_handler(signal.SIGWINCH, resized.set)
+            sizes = tasks.create_task(_send_sizes(socket, resized))
+            await _converse(socket)
+            sizes.cancel()
+
+
+async def _converse(socket: ClientWebSocketResponse) -> None:
+    _send_stdin(socket)
+    async for message in socket:
+        if isinstance(message.data, bytes) and message.data:
+            write("stderr" if message.data[0] == STDERR_CHANNEL else "stdout", message.data[1:])
+
+
+def _send_stdin(socket: ClientWebSocketResponse) -> None:
+    """In a thread of its own: a read of a terminal or file cannot be cancelled, and must not delay the exit."""
+    loop = asyncio.get_running_loop()
+    threading.Thread(target=_read_stdin, args=(socket, loop), daemon=True).start()
+
+
+def _read_stdin(socket: ClientWebSocketResponse, loop: asyncio.AbstractEventLoop) -> None:
+    with suppress(ConnectionError, RuntimeError, OSError):  # the sandbox ended first
+        while data := os.read(STDIN, CHUNK_BYTES):
+            asyncio.run_coroutine_threadsafe(socket.send_bytes(data), loop).result()
+        asyncio.run_coroutine_threadsafe(socket.send_json({"eof": True}), loop).result()
+
+
+async def _send_sizes(socket: ClientWebSocketResponse, resized: asyncio.Event) -> None:
+    with suppress(ConnectionError):  # the sandbox ended first
+        while not socket.closed:
+            columns, rows = shutil.get_terminal_size()
+            await socket.send_json({"resize": [rows, columns]})
+            await resized.wait()
+            resized.clear()
+
+
+@contextmanager
+def raw_mode() -> Iterator[None]:
+    """Keys unprocessed, and the terminal as it was afterwards (termios(3))."""
+    before = termios.tcgetattr(STDIN)
+    try:
+        tty.setraw(STDIN)
+        yield
+    finally:
+        termios.tcsetattr(STDIN, termios.TCSADRAIN, before)
+
+
+def stdin_is_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
