@@ -19,7 +19,7 @@ from daemon.settings import CallerRule
 from daemon.units import format_size
 
 SO_PEERGROUPS = 59  # include/uapi/asm-generic/socket.h, Linux 4.13
-MAX_GROUPS = 65536
+GROUPS_BYTES = 1024  # the most that Python's getsockopt takes: 256 groups
 MINUTE_S = 60.0
 
 
@@ -39,9 +39,16 @@ class Caller:
 def peer(connection: socket.socket) -> tuple[Actor, frozenset[int]]:
     """The peer as it was when it connected (unix(7)): uid, gid and pid, and all its groups."""
     pid, uid, gid = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    groups = connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 4 * MAX_GROUPS)
-    gids = struct.unpack(f"{len(groups) // 4}I", groups)
-    return Actor(uid=uid, gid=gid, pid=pid), frozenset({gid, *gids})
+    return Actor(uid=uid, gid=gid, pid=pid), frozenset({gid, *_groups(connection)})
+
+
+def _groups(connection: socket.socket) -> tuple[int, ...]:
+    """Empty for a peer in more groups than fit: it then has the rights of its user and first group alone."""
+    try:
+        groups = connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, GROUPS_BYTES)
+    except OSError:
+        return ()
+    return struct.unpack(f"{len(groups) // 4}I", groups)
 
 
 class Access:

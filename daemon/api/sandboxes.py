@@ -316,8 +316,8 @@ class Sandboxes:
         files = sandbox.workspace.statvfs()
         view = UsageView(
             **{name: getattr(usage, name) for name in UsageView.model_fields if hasattr(usage, name)},
-            network_received_bytes=network.received,
-            network_sent_bytes=network.sent,
+            network_received_bytes=network.rx,
+            network_sent_bytes=network.tx,
             workspace_used_bytes=(files.f_blocks - files.f_bfree) * files.f_frsize,
             workspace_size_bytes=files.f_blocks * files.f_frsize,
         )

@@ -18,8 +18,8 @@ _NEVER = 1 << 62  # a threshold that no usage crosses
 class OomWatch(Protocol):
     """Make it before the sandbox runs its first instruction, and nothing is missed.
 
-    Ask `killed()` whenever `fileno()` is readable. cgroup v1 signals before it kills, so the first answer after
-    a signal is often still 0: ask again when the sandbox's init has died, until the answer is `settled`.
+    Ask `killed()` whenever `fileno()` is readable. cgroup v1 signals before it kills, so the first answer
+    after a signal is often still 0: ask again when the sandbox's init has died, until it is `settled`.
     """
 
     def fileno(self) -> int:

@@ -1,0 +1,5 @@
+"""Builds the sandbox's init beside its source."""
+
+from daemon.sandbox import init
+
+print(init.build())  # noqa: T201
