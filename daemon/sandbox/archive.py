@@ -10,6 +10,7 @@ import os
 import stat
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,7 +40,7 @@ _EXTENDED = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
 
 
 class ArchiveRefused(WorkspaceError):
-    """The archive is malformed, over a limit, or has an entry of a refused kind; the message names the entry."""
+    """The archive is malformed, over a limit, or has a refused kind of entry; the message names the entry."""
 
 
 class Readable(Protocol):
@@ -87,6 +88,9 @@ class Omitted:
     reason: str
 
 
+Omissions = list[Omitted]
+
+
 @dataclass(slots=True)
 class _Overrides:
     """What extended headers say about the entry that follows them."""
@@ -98,9 +102,9 @@ class _Overrides:
 def read_tar(stream: Readable, limits: TarLimits) -> Iterator[TarEntry]:
     """The regular files and directories of an uncompressed tar (ustar, PAX, GNU), in its order.
 
-    Raises ArchiveRefused at the first entry of any other kind, with a path that `check_path` refuses, or over a
-    limit, and where the stream ends before the archive does. Reads nothing after the end mark. What
-    remains of an entry's content is read over when the next entry is asked for.
+    Raises ArchiveRefused at the first entry of any other kind, with a path that `check_path` refuses, or over
+    a limit, and where the stream ends before the archive does. Reads nothing after the end mark. What remains
+    of an entry's content is read over when the next entry is asked for.
     """
     entries = total_bytes = 0
     while header := _next_header(stream, limits):
@@ -128,7 +132,9 @@ def _next_header(stream: Readable, limits: TarLimits) -> tarfile.TarInfo | None:
             return _applied(header, overrides)
         spent_bytes += max(0, header.size)
         if header.size < 0 or spent_bytes > limits.header_bytes:
-            raise ArchiveRefused(f"{header.name[:80]!r}: over {limits.header_bytes} bytes of headers at one entry")
+            raise ArchiveRefused(
+                f"{header.name[:80]!r}: over {limits.header_bytes} bytes of headers at one entry"
+            )
         _extend(overrides, header, _exactly(stream, header.name, _padded(header.size))[: header.size])
     return None
 
@@ -202,9 +208,10 @@ def _content_bytes(header: tarfile.TarInfo) -> int:
 
 def _plain(name: str) -> str:
     """As other programs write names: "./a" and "a/" are "a", "./" is "."."""
+    name = name.rstrip("/")
     while name.startswith("./"):
-        name = name[2:].removeprefix("/") if name.startswith(".//") else name[2:]
-    return name.rstrip("/") or ("/" if name else ".")
+        name = name[2:].lstrip("/")
+    return name
 
 
 def _checked(path: str) -> str:
@@ -237,27 +244,29 @@ def _exactly(stream: Readable, what: str, size_bytes: int) -> bytes:
 
 
 def _cut(what: str) -> ArchiveRefused:
-    return ArchiveRefused(f"the archive ends in {what[:80]!r}, before its end mark: it was cut, send it again")
+    return ArchiveRefused(
+        f"the archive ends in {what[:80]!r}, before its end mark: it was cut, send it again"
+    )
 
 
 def _padded(size_bytes: int) -> int:
     return -(-size_bytes // BLOCK) * BLOCK
 
 
-def write_tar(directory: int, limits: TarLimits, omitted: list[Omitted]) -> Iterator[bytes]:
+def write_tar(directory: int, limits: TarLimits, omitted: Omissions) -> Iterator[bytes]:
     """A PAX archive of the tree below `directory`, names sorted and relative to it, modes without setuid.
 
-    Only regular files and directories are in it, so that no link can lead whoever unpacks it out of
-    its directory; whatever else is there goes to `omitted`. Hard links become copies. A file that shrinks while
-    it is read is filled up with zeros and told in `omitted`; what it grows is left out. Raises
-    ArchiveRefused over a limit: the archive then lacks its end mark, so a reader sees that it was cut.
+    Only regular files and directories are in it, so that no link can lead whoever unpacks it out of its
+    directory; whatever else is there goes to `omitted`. Hard links become copies. A file that shrinks while it
+    is read is filled up with zeros and told in `omitted`; what it grows is left out. Raises ArchiveRefused
+    over a limit: the archive then lacks its end mark, so a reader sees that it was cut.
     """
     pack = _Pack(directory, limits, omitted)
     yield from pack.tree()
     yield END
 
 
-def write_tar_of_file(descriptor: int, name: str, limits: TarLimits, omitted: list[Omitted]) -> Iterator[bytes]:
+def write_tar_of_file(descriptor: int, name: str, limits: TarLimits, omitted: Omissions) -> Iterator[bytes]:
     """As `write_tar`, of one open regular file."""
     yield from _Pack(-1, limits, omitted).file(name, descriptor, os.fstat(descriptor))
     yield END
@@ -266,7 +275,7 @@ def write_tar_of_file(descriptor: int, name: str, limits: TarLimits, omitted: li
 class _Pack:
     """The tree is looked up anew from its root at each entry: no depth of it holds descriptors."""
 
-    def __init__(self, root: int, limits: TarLimits, omitted: list[Omitted]) -> None:
+    def __init__(self, root: int, limits: TarLimits, omitted: Omissions) -> None:
         self._root = root
         self._limits = limits
         self._omitted = omitted
@@ -295,7 +304,10 @@ class _Pack:
     def _names(self, descriptor: int, prefix: str) -> list[str]:
         """Paths, last first. They are counted while they are read: a directory can have millions."""
         paths = []
-        with os.scandir(descriptor) as found:
+        with (
+            suppress(FileNotFoundError),
+            os.scandir(descriptor) as found,
+        ):  # the directory may be removed by now
             for entry in found:
                 self._count(prefix + entry.name, entries=1)
                 paths.append(prefix + entry.name)
@@ -313,7 +325,9 @@ class _Pack:
             left_bytes -= len(chunk)
             chunk = os.read(descriptor, min(left_bytes, CHUNK_BYTES))
         if left_bytes:
-            self._omitted.append(Omitted(path, f"shrank while it was read: its last {left_bytes} bytes are zeros"))
+            self._omitted.append(
+                Omitted(path, f"shrank while it was read: its last {left_bytes} bytes are zeros")
+            )
         yield from _zeros(left_bytes + _padded(size_bytes) - size_bytes)
 
     def _header(self, path: str, status: os.stat_result, kind: bytes, size_bytes: int) -> bytes:
@@ -328,9 +342,7 @@ class _Pack:
     def _count(self, path: str, *, entries: int = 0, file_bytes: int = 0) -> None:
         self._entries += entries
         self._total_bytes += file_bytes
-        self._limits.check(
-            path, entries=self._entries, file_bytes=file_bytes, total_bytes=self._total_bytes
-        )
+        self._limits.check(path, entries=self._entries, file_bytes=file_bytes, total_bytes=self._total_bytes)
 
 
 def _zeros(size_bytes: int) -> Iterator[bytes]:

@@ -96,17 +96,18 @@ def open_beneath(directory: int, path: str, flags: int, mode: int = 0, resolve: 
     how = _OpenHow(flags, mode, resolve)
     descriptor = int(_syscall(_NR_OPENAT2, directory, os.fsencode(path), how, ctypes.sizeof(how)))
     if descriptor < 0:
-        raise refusal(ctypes.get_errno(), path)
+        number = ctypes.get_errno()
+        raise refusal(OSError(number, os.strerror(number), path), path)
     return descriptor
 
 
-def refusal(number: int, path: str) -> Exception:
-    """The exception that an errno means for `path`."""
-    if reason := _REFUSED.get(number):
+def refusal(error: OSError, path: str) -> Exception:
+    """What the error means for `path`: PathRefused, or the error itself."""
+    if reason := _REFUSED.get(error.errno or 0):
         return PathRefused(f"{path[:80]!r} {reason}")
-    if number == errno.ENOSYS:
-        return OSError(number, "the kernel has no openat2: Linux 5.6 or newer is needed")
-    return OSError(number, os.strerror(number), path)
+    if error.errno == errno.ENOSYS:
+        return OSError(error.errno, "the kernel has no openat2: Linux 5.6 or newer is needed")
+    return error
 
 
 @contextmanager
@@ -142,4 +143,4 @@ def open_file(directory: int, path: str) -> int:
     if stat.S_ISREG(status.st_mode):
         return descriptor
     os.close(descriptor)
-    raise refusal(errno.EISDIR, path)
+    raise PathRefused(f"{path[:80]!r} {_REFUSED[errno.EISDIR]}")

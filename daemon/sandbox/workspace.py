@@ -14,10 +14,17 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Self
 
-from daemon.sandbox.archive import CHUNK_BYTES, Omitted, Readable, TarLimits, read_tar, write_tar, write_tar_of_file
+from daemon.sandbox.archive import (
+    CHUNK_BYTES,
+    Omissions,
+    Readable,
+    TarLimits,
+    read_tar,
+    write_tar,
+    write_tar_of_file,
+)
 from daemon.sandbox.beneath import (
     ACROSS_MOUNTS,
-    PathRefused,
     WorkspaceError,
     check_path,
     open_beneath,
@@ -70,10 +77,10 @@ class Usage:
 class Workspace:
     """Reads and writes as root in a tree that a hostile program may rearrange at any moment.
 
-    Paths are relative to the workspace; no symbolic link is followed and no other mount entered, even when
-    they appear in the midst of a call. Every method blocks and may be called from any thread. The file
-    system lives as long as this is open, also when the container is gone; its memory is freed by `close`, or by
-    the last call under way. All methods raise PathRefused, FileNotFoundError, and ValueError after `close`.
+    Paths are relative to the workspace; no symbolic link is followed and no other mount entered, even when they
+    appear in the midst of a call. Every method blocks and may be called from any thread. The file system lives
+    as long as this is open, also when the container is gone; its memory is freed by `close`, or by the last
+    call under way. All methods raise PathRefused, FileNotFoundError, and ValueError after `close`.
     """
 
     def __init__(self, descriptor: int, uid: int, gid: int) -> None:
@@ -85,9 +92,10 @@ class Workspace:
 
     @classmethod
     def open(cls, pid: int, path: str, uid: int, gid: int) -> Self:
-        """The tmpfs at the absolute `path` as the process sees it; `uid` and `gid`, the host's, own what is written.
+        """The tmpfs at the absolute `path` of the process. What is written will belong to `uid` and `gid`.
 
-        The process must be known to be the sandbox's and not to have run the program yet. Needs CAP_SYS_PTRACE.
+        These are the host's numbers. The process must be known to be the sandbox's, its program not started
+        yet. Needs CAP_SYS_PTRACE; writing needs CAP_CHOWN, CAP_FOWNER and CAP_DAC_OVERRIDE.
         """
         name = check_path(path.removeprefix("/"))
         with opened(os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
@@ -114,7 +122,7 @@ class Workspace:
 
     @contextmanager
     def _root(self) -> Iterator[int]:
-        """A copy: `close` in another thread must not let a call go on with a number that now means another file."""
+        """A copy: after a `close` in another thread the number could mean another sandbox's files."""
         with self._lock:
             if self._descriptor < 0:
                 raise ValueError("the workspace is closed: its sandbox has been forgotten")
@@ -125,8 +133,8 @@ class Workspace:
     def write(self, path: str, content: bytes | Iterable[bytes], mode: int = 0o644) -> None:
         """Puts a file there, whole or not at all, and makes the directories above it. Raises WorkspaceFull.
 
-        A file of that name is replaced, never written into: what has it open, mapped or linked keeps the old one.
-        Both exist for a moment and must fit. Of `mode` only the permission bits are taken.
+        A file of that name is replaced, never written into: what has it open, mapped or linked keeps the old
+        one. Both exist for a moment and must fit. Of `mode` only the permission bits are taken.
         """
         above, _, name = check_path(path).rpartition("/")
         with self._root() as root, _translated(path), opened(self._make_directory(root, above)) as parent:
@@ -147,9 +155,9 @@ class Workspace:
 
     def make_directory(self, path: str, mode: int = DIRECTORY_MODE) -> None:
         """Makes it and what is missing above it; one that exists gets the mode. Raises WorkspaceFull."""
-        with self._root() as root, _translated(path):
-            with opened(self._make_directory(root, check_path(path))) as made:
-                self._own(made, mode)
+        check_path(path)
+        with self._root() as root, _translated(path), opened(self._make_directory(root, path)) as made:
+            self._own(made, mode)
 
     def _make_directory(self, root: int, path: str) -> int:
         if not path:
@@ -180,7 +188,7 @@ class Workspace:
         return b"".join(self.read_chunks(path, limit_bytes))
 
     def read_chunks(self, path: str, limit_bytes: int) -> Iterator[bytes]:
-        """As `read`, piece by piece. The file is opened for the first piece, so that it raises what `read` does.
+        """As `read`, piece by piece. The file is opened for the first piece, which raises what `read` does.
 
         A sparse file of exbibytes takes no memory, hence the limit. An empty file has no pieces.
         """
@@ -193,10 +201,10 @@ class Workspace:
                 yield chunk
 
     def list(self, path: str = ".", limit: int = LIST_LIMIT) -> tuple[Entry, ...]:
-        """What a directory has, by name; "." is the workspace. TooLarge if it has more than `limit` entries."""
+        """What a directory has, by name; "." is the workspace. TooLarge if that is more than `limit` entries."""
         with self._root() as root, opened(open_directory(root, _checked_directory(path))) as descriptor:
             with os.scandir(descriptor) as found:
-                names = list_names(found, limit)
+                names = sorted(entry.name for entry in islice(found, limit + 1))
             if len(names) > limit:
                 raise TooLarge(f"{path[:80]!r} has more than {limit} entries: fetch it as an archive")
             return tuple(_entries(descriptor, names))
@@ -204,8 +212,8 @@ class Workspace:
     def put_tar(self, stream: Readable, limits: TarLimits | None = None) -> int:
         """Unpacks an archive as `read_tar` yields it; returns the number of entries.
 
-        Raises ArchiveRefused or WorkspaceFull at the first bad entry. What was unpacked before stays, each file
-        whole; nothing of that entry does. A name that comes twice gets the later content.
+        Raises ArchiveRefused or WorkspaceFull at the first bad entry. What was unpacked before stays, each
+        file whole; nothing of that entry does. A name that comes twice gets the later content.
         """
         count = 0
         for entry in read_tar(stream, limits or TarLimits()):
@@ -217,9 +225,9 @@ class Workspace:
         return count
 
     def get_tar(
-        self, path: str = ".", limits: TarLimits | None = None, omitted: list[Omitted] | None = None
+        self, path: str = ".", limits: TarLimits | None = None, omitted: Omissions | None = None
     ) -> Iterator[bytes]:
-        """An archive of a directory's content or of one file; `write_tar` says what is in it, and in `omitted`.
+        """An archive of a directory's content or of one file; `write_tar` says what is in it and in `omitted`.
 
         Opened for the first piece. Links, devices, FIFOs and sockets are left out.
         """
@@ -247,6 +255,20 @@ class Workspace:
         )
 
 
+def _entries(directory: int, names: Iterable[str]) -> Iterator[Entry]:
+    for name in names:
+        with suppress(FileNotFoundError):  # removed since it was listed
+            status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            yield Entry(
+                name, _kind(status.st_mode), status.st_size, status.st_mode & 0o7777, status.st_mtime_ns
+            )
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink"}
+    return kinds.get(stat.S_IFMT(mode), "other")
+
+
 def _is_tmpfs(descriptor: int) -> bool:
     found = (ctypes.c_long * (_STATFS_BYTES // ctypes.sizeof(ctypes.c_long)))()
     return _fstatfs(descriptor, found) == 0 and found[0] == _TMPFS_MAGIC
@@ -263,9 +285,11 @@ def _translated(path: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise WorkspaceFull(
-                f"no space or no inodes left for {path[:80]!r}: write less, or ask for a larger workspace_size"
+                f"no space or inodes left for {path[:80]!r}: write less or ask for a larger workspace_size"
             ) from error
-        raise refusal(error.errno or errno.EIO, path) from error
+        if (refused := refusal(error, path)) is error:
+            raise
+        raise refused from error
 
 
 def _write_all(descriptor: int, content: bytes | Iterable[bytes]) -> None:
