@@ -10,7 +10,9 @@ import structlog
 
 def _tracebacks() -> structlog.typing.Processor:
     """Without local variables: those may hold a caller's secrets."""
-    return structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+    return structlog.processors.ExceptionRenderer(
+        structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    )
 
 
 def configure(level: str) -> None:

@@ -21,6 +21,8 @@ API = "1.41"  # Docker 20.10, the oldest that this program speaks to
 THREADS = 32
 DEADLINE_S = 60.0
 LABEL = "container-kit.sandbox"
+SESSION_LABEL = "container-kit.session"
+INSTANCE_LABEL = "container-kit.instance"
 
 T = TypeVar("T")
 
@@ -86,9 +88,9 @@ class Engine:
         """With its anonymous volumes; gone already, or going, is fine."""
         await self._tolerate({404, 409}, self._remove, container_id)
 
-    async def managed(self) -> list[dict[str, Any]]:
-        """Every container that carries this program's label, running or not."""
-        listed: list[dict[str, Any]] = await self._call(self._list)
+    async def managed(self, instance: str) -> list[dict[str, Any]]:
+        """Every container, running or not, that a daemon with this state directory made."""
+        listed: list[dict[str, Any]] = await self._call(self._list, f"{INSTANCE_LABEL}={instance}")
         return listed
 
     async def attach(self, container_id: str, *, tty: bool) -> Stream:
@@ -128,8 +130,8 @@ class Engine:
     def _remove(self, container_id: str) -> None:
         self._client.remove_container(container_id, v=True, force=True)
 
-    def _list(self) -> Any:
-        return self._client.containers(all=True, filters={"label": LABEL})
+    def _list(self, label: str) -> Any:
+        return self._client.containers(all=True, filters={"label": label})
 
     def _exec_create(self, container_id: str, config: dict[str, Any]) -> Any:
         client: Any = self._client  # the SDK has no call that takes a whole exec configuration

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from daemon.findings import Severity
 from daemon.sandbox import attest, init, resources
 from daemon.sandbox.cgroup import Cgroup, CgroupGone, Usage
 from daemon.sandbox.checks import Subject
-from daemon.sandbox.engine import LABEL, Engine
+from daemon.sandbox.engine import INSTANCE_LABEL, LABEL, SESSION_LABEL, Engine
 from daemon.sandbox.environment import environment
 from daemon.sandbox.host import HostState
 from daemon.sandbox.hostconfig import WORKSPACE, create_body
@@ -62,6 +63,8 @@ class Executor:
         self.registry = registry
         self.validator = SecurityValidator()
         self.tasks: asyncio.TaskGroup | None = None
+        # Two daemons may share an engine: each ends only what it made itself.
+        self._instance = hashlib.sha256(str(audit.path.resolve()).encode()).hexdigest()[:16]
 
     async def assess(self, options: SandboxOptions) -> tuple[Subject, SecurityReport]:
         """Raises PolicyError for an unknown profile, ImageNotFound, EngineError."""
@@ -110,7 +113,8 @@ class Executor:
     ) -> Sandbox:
         """Creates, starts and attests; whatever fails, `cleanup` leaves nothing behind."""
         options, body = subject.options, subject.body
-        labels = {**body["Labels"], LABEL: origin.sandbox_id, "container-kit.session": origin.session_id}
+        own = {LABEL: origin.sandbox_id, SESSION_LABEL: origin.session_id, INSTANCE_LABEL: self._instance}
+        labels = {**body["Labels"], **own}
         with _timed(durations_ms, "create"):
             container = await self.engine.create(
                 {**body, "Labels": labels}, f"container-kit-{origin.sandbox_id}"
@@ -298,11 +302,15 @@ class Executor:
 
     async def remove_orphans(self) -> int:
         """Containers of a daemon that is gone: nobody watches them, so they end here. Returns how many."""
-        orphans = [c for c in await self.engine.managed() if self.registry.get(c["Labels"][LABEL]) is None]
+        orphans = [
+            c
+            for c in await self.engine.managed(self._instance)
+            if self.registry.get(c["Labels"][LABEL]) is None
+        ]
         for container in orphans:
             await self.engine.remove(container["Id"])
             origin = _Origin(
-                container["Labels"][LABEL], container["Labels"].get("container-kit.session", ""), None, None
+                container["Labels"][LABEL], container["Labels"].get(SESSION_LABEL, ""), None, None
             )
             details = {"reason": "left by an earlier daemon, unwatched since"}
             await self._record(origin, EventType.EXECUTION_FAILED, Severity.MEDIUM, "killed", details)

@@ -23,6 +23,8 @@ def build(destination: Path = BINARY) -> Path:
     command = [compiler, *FLAGS, "-o", str(destination), str(SOURCE)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own arguments
     if done.returncode:
-        raise RuntimeError(f"{SOURCE} does not compile; is libc6-dev installed? {done.stderr.strip()[-2000:]}")
+        raise RuntimeError(
+            f"{SOURCE} does not compile; is libc6-dev installed? {done.stderr.strip()[-2000:]}"
+        )
     destination.chmod(0o755)
     return destination

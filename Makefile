@@ -1,0 +1,21 @@
+# `make run` and `make test` work on a fresh Debian or Ubuntu machine with git, python3, make and root.
+PYTHON := .venv/bin/python
+
+.PHONY: run test check setup clean
+
+run: setup
+	tests/with-engine.sh $(PYTHON) -m tests.demo
+
+test: setup check
+	tests/with-engine.sh $(PYTHON) -m pytest -q
+
+check: setup
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+setup:
+	@tests/setup.sh
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis daemon/sandbox/init/container-kit-init

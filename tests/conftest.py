@@ -1,0 +1,59 @@
+"""Fixtures that many tests share: one image and one daemon for the whole run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from daemon.sandbox import init
+from tests.images import imported
+from tests.kernel.probe_image import build_probe
+from tests.running import Daemon, daemon
+
+IMAGE = "container-kit-test/base:local"
+OTHER_UID = 4711
+OTHER_RULES = f"""
+[[callers]]
+users = [0]
+profiles = ["*"]
+administrator = true
+quota = {{ running = 1024, launches_per_minute = 100000, memory = "1t", cpus = 10000 }}
+
+[[callers]]
+users = [{OTHER_UID}]
+profiles = ["strict"]
+quota = {{ running = 1, launches_per_minute = 30, memory = "256m", cpus = 2 }}
+"""
+
+
+@pytest.fixture(scope="session")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Busybox and the kernel probe, on a root file system of our own."""
+    probe = build_probe(tmp_path_factory.mktemp("probe") / "probe")
+    with imported(IMAGE, {"probe": probe}) as tag:
+        yield tag
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon in which root is administrator and OTHER_UID is a caller with a small quota."""
+    if not init.BINARY.is_file():
+        init.build()
+    folder = tmp_path_factory.mktemp("daemon")
+    for parent in (folder, *folder.parents[:2]):
+        parent.chmod(0o755)
+    with daemon(folder, OTHER_RULES) as started:
+        Path(started.socket).chmod(0o666)
+        yield started
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that need root are skipped, and say so, where there is none."""
+    if os.geteuid() == 0:
+        return
+    for item in items:
+        if item.get_closest_marker("root"):
+            item.add_marker(pytest.mark.skip(reason="needs root"))

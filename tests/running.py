@@ -1,0 +1,102 @@
+"""A real daemon as a child process on a temporary socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+from typing import Any
+
+from daemon import ROOT
+
+START_DEADLINE_S = 20.0
+
+
+class UnixConnection(HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("daemon", timeout=60)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def lines(self) -> list[Any]:
+        return [json.loads(line) for line in self.body.splitlines()]
+
+
+@dataclass(frozen=True)
+class Daemon:
+    socket: Path
+    state: Path
+    pid: int
+
+    def request(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> Answer:
+        connection = UnixConnection(self.socket)
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        kind = {} if body is None or isinstance(body, bytes) else {"Content-Type": "application/json"}
+        try:
+            connection.request(method, path, data, {**kind, **(headers or {})})
+            response: HTTPResponse = connection.getresponse()
+            return Answer(response.status, dict(response.getheaders()), response.read())
+        finally:
+            connection.close()
+
+    def run(self, image: str, *command: str, **options: Any) -> Any:
+        """The ExecutionResult, or the problem."""
+        body = {"image": image, "command": list(command), **options}
+        return self.request("POST", "/v1/sandboxes?wait=true", body).json()
+
+    def events(self) -> list[Any]:
+        return [json.loads(line) for line in (self.state / "audit/audit.jsonl").read_text().splitlines()]
+
+
+@contextmanager
+def daemon(folder: Path, config: str = "") -> Iterator[Daemon]:
+    path, settings = folder / "api.sock", folder / "config.toml"
+    settings.write_text(f'socket = "{path}"\nstate_dir = "{folder}/state"\n{config}')
+    environment = {"PATH": os.environ["PATH"], "CONTAINER_KIT_CONFIG": str(settings)}
+    with (folder / "daemon.log").open("wb") as log:
+        child = subprocess.Popen([sys.executable, "-m", "daemon"], cwd=ROOT, env=environment, stderr=log)
+    try:
+        running = Daemon(path, folder / "state", child.pid)
+        _await_ready(running, child, folder / "daemon.log")
+        yield running
+    finally:
+        child.send_signal(signal.SIGTERM)
+        child.wait(30)
+
+
+def _await_ready(running: Daemon, child: subprocess.Popen[bytes], log: Path) -> None:
+    deadline_s = time.monotonic() + START_DEADLINE_S
+    while time.monotonic() < deadline_s:
+        if child.poll() is not None:
+            raise RuntimeError(f"the daemon ended with {child.returncode}:\n{log.read_text()}")
+        try:
+            if running.request("GET", "/readyz").status == 200:
+                return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError(f"the daemon is not ready:\n{log.read_text()}")

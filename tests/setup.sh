@@ -1,0 +1,30 @@
+#!/bin/bash
+# setup.sh: installs what a fresh Debian or Ubuntu machine lacks: packages by apt, and a private environment in .venv.
+# Safe to run again: what is there already is left alone.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+missing=()
+need() { command -v "$1" >/dev/null 2>&1 || missing+=("${@:2}"); }
+need dockerd docker.io iptables
+need busybox busybox-static
+need gcc gcc libc6-dev
+need curl curl
+need apparmor_parser apparmor
+need systemd-analyze systemd
+[ -e /usr/lib/x86_64-linux-gnu/libc.a ] || [ -e /usr/lib/aarch64-linux-gnu/libc.a ] || missing+=(libc6-dev)
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+if [ ${#missing[@]} -gt 0 ]; then
+    echo "installing: ${missing[*]}"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+wanted=$(sha256sum pyproject.toml hatch_build.py | sha256sum)
+if [ "$(cat .venv/installed 2>/dev/null)" != "$wanted" ]; then
+    echo "making .venv"
+    python3 -m venv .venv
+    .venv/bin/pip install --quiet --disable-pip-version-check -e '.[dev]' hatchling
+    echo "$wanted" >.venv/installed
+fi
+.venv/bin/python -m daemon.sandbox.init >/dev/null
