@@ -562,14 +562,8 @@ def watching(cgroup: Cgroup) -> Iterator[OomWatch]:
 
 
 def wait_for_removal(cgroup: Cgroup) -> None:
-    def gone() -> bool:
-        try:
-            cgroup.usage()
-        except CgroupGone:
-            return True
-        return False
-
-    wait_until(gone)
+    """Of the memory cgroup: under v1 the engine removes that of one controller after the other."""
+    wait_until(lambda: not cgroup.directories["memory"].path.exists())
 
 
 def settle(watch: OomWatch) -> int:
