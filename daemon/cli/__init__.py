@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from daemon import __version__
@@ -18,7 +16,7 @@ EXIT_INTERRUPTED = 130  # 128 and SIGINT, as shells say
 class Program(click.Group):
     """Says errors the way of this program, and exits as docker does."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except CommandError as error:

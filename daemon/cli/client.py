@@ -46,9 +46,6 @@ class Client:
     async def validate(self, options: Json) -> Json:
         return await self._json("POST", "/v1/validate", options)
 
-    async def list(self) -> list[Json]:
-        return await self.items("/v1/sandboxes")
-
     async def items(self, path: str) -> list[Json]:
         """All pages of a list."""
         page = await self.get(path)
@@ -125,7 +122,12 @@ class Client:
 
     @asynccontextmanager
     async def _request(
-        self, method: str, path: str, *, query: dict[str, str] | None = None, **more: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        query: dict[str, str] | None = None,
+        **more: Any,  # noqa: ANN401  # of aiohttp
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         try:
             async with self._session.request(method, _url(path, query or {}), **more) as answer:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from typing import Any, Literal
-
-import click
 
 
 def write(stream: Literal["stdout", "stderr"], data: bytes) -> None:
     """Raw, as docker does: the program's own bytes, at once."""
-    target = click.get_binary_stream(stream)
+    target = (sys.stdout if stream == "stdout" else sys.stderr).buffer
     target.write(data)
     target.flush()
 

@@ -71,9 +71,8 @@ def build_options(given: dict[str, Any]) -> dict[str, Any]:
         "labels": dict(_label(text) for text in given["label"]),
         "files": read_files(given["workspace"]) if given["workspace"] else {},
         **_network(given["network"]),
-        **_user(given["user"]),
     }
-    return {name: value for name, value in request.items() if value not in (None, "", False, [], {})}
+    return {name: value for name, value in request.items() if value} | _user(given["user"])
 
 
 def _network(wanted: bool) -> dict[str, Any]:

@@ -23,7 +23,7 @@ ids_argument = click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @as_json_option
 def ps(as_json: bool) -> None:
     """List your sandboxes."""
-    items = call(lambda client: client.list())
+    items = call(lambda client: client.items("/v1/sandboxes"))
     if as_json:
         print_json(items)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -48,9 +49,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
     from rich.table import Table
     from rich.text import Text
 
-    stdout = click.get_text_stream("stdout")
-    width = None if stdout.isatty() else 10_000
-    console = Console(file=stdout, width=width, markup=False, highlight=False)
+    width = None if sys.stdout.isatty() else 10_000
+    console = Console(width=width, markup=False, highlight=False)
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
     for column in columns:
         table.add_column(Text(column), overflow="fold")
@@ -89,4 +89,4 @@ def print_report(report: dict[str, Any]) -> None:
 
 def print_record(record: dict[str, Any]) -> None:
     """One value a line."""
-    print_table(("NAME", "VALUE"), [(name, value) for name, value in record.items()])
+    print_table(("NAME", "VALUE"), list(record.items()))

@@ -46,7 +46,7 @@ async def _converse(socket: ClientWebSocketResponse) -> None:
 
 
 def _send_stdin(socket: ClientWebSocketResponse) -> None:
-    """In a thread of its own: a read of a terminal or file cannot be cancelled, and must not delay the exit."""
+    """In a thread of its own: no read of a terminal can be cancelled, nor may it delay the exit."""
     loop = asyncio.get_running_loop()
     threading.Thread(target=_read_stdin, args=(socket, loop), daemon=True).start()
 

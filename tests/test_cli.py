@@ -1,0 +1,287 @@
+"""The client against a small daemon on a real Unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+
+import pytest
+from aiohttp import WSMsgType, web
+from click.testing import CliRunner
+
+from daemon.cli import main
+
+PROGRAM = [sys.executable, "-c", "from daemon.cli import main; main()"]
+REPORT = {
+    "id": "r1", "risk_level": "CRITICAL", "score": 1000, "blocked": True, "profile": "default",
+    "profile_digest": "d", "image": "alpine", "image_id": None,
+    "threats": [{"id": "privileged", "severity": "CRITICAL", "reason": "all", "remedy": "leave it out"}],
+    "active_controls": [{"id": "seccomp", "detail": "filter"}],
+}  # fmt: skip
+
+
+class Daemon:
+    """Answers as the API says, and remembers what came."""
+
+    def __init__(self, socket):
+        self.socket, self.requests, self.exit_code, self.lines = socket, [], 3, []
+        self.files, self.launched = {}, threading.Event()
+        self.endless = False
+        self.doctor = [{"name": "swap", "ok": False, "required": False, "detail": "x", "remedy": "boot"}]
+
+    async def answer(self, request):
+        path, body = request.path.removeprefix("/v1/"), await request.read()
+        self.requests.append((request.method, request.path_qs, body))
+        match request.method, path.split("/"):
+            case "POST", ["sandboxes"] if b"privileged" in body:
+                problem = {"type": "/problems/execution-blocked", "title": "blocked", "detail": "no",
+                           "reasons": ["privileged: \x1b[2J everything"]}  # fmt: skip
+                return web.json_response(problem, status=403, content_type="application/problem+json")
+            case "POST", ["sandboxes"]:
+                return web.json_response({"id": "s1"}, status=201)
+            case "GET", ["sandboxes"]:
+                return web.json_response(
+                    {"items": [{"id": "s1", "image": "a\x1b[31m[red]", "state": "running"}]}
+                )
+            case "POST", ["validate"]:
+                return web.json_response({**REPORT, "blocked": b"privileged" in body})
+            case "GET", ["sandboxes", "s1", "result"]:
+                return web.json_response({"exit_code": self.exit_code, "timed_out": self.exit_code is None})
+            case "GET", ["sandboxes", "s1", "logs"]:
+                return await self.stream(request, self.lines)
+            case "POST", ["sandboxes", "s1", "exec"]:
+                return await self.stream(request, [{"stream": "stdout", "data": "hi"}, {"exit_code": 7}])
+            case "GET", ["sandboxes", "s1", "attach"]:
+                return await self.attach(request)
+            case "PUT", ["sandboxes", "s1", "files", *name]:
+                self.files["/".join(name)] = body
+                return web.Response(status=204)
+            case "GET", ["sandboxes", "s1", "files", *name]:
+                return web.Response(body=self.files["/".join(name)])
+            case "GET", ["events"]:
+                event = {"severity": "high", "timestamp": "t", "event_type": "EXECUTION_BLOCKED",
+                         "session_id": "x\x9b", "action": "launch"}  # fmt: skip
+                return web.Response(text=f"id: 1\nevent: E\ndata: {json.dumps(event)}\n\n")
+            case "GET", ["doctor"]:
+                return web.json_response({"items": self.doctor})
+            case "POST", ["sandboxes", "s1", "kill"]:
+                self.endless = False
+                return web.json_response({"id": "s1"})
+        return web.json_response({"title": "not found", "detail": "no such thing"}, status=404)
+
+    async def stream(self, request, lines):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for line in lines:
+            await response.write(json.dumps(line).encode() + b"\n")
+        self.launched.set()
+        while self.endless:
+            await asyncio.sleep(0.01)
+        return response
+
+    async def attach(self, request):
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            if message.type is WSMsgType.BINARY:
+                await socket.send_bytes(b"\x01" + message.data.upper())
+            elif json.loads(message.data) == {"eof": True}:
+                await socket.send_bytes(b"\x02done")
+                break
+        await socket.close()
+        return socket
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    daemon = Daemon(str(tmp_path / "api.sock"))
+    ready = threading.Event()
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+
+    async def serve():
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", daemon.answer)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.UnixSite(runner, daemon.socket).start()
+        ready.set()
+        await stop.wait()
+        await runner.cleanup()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    assert ready.wait(5)
+    yield daemon
+    loop.call_soon_threadsafe(stop.set)
+    thread.join()
+    loop.close()
+
+
+def call(daemon, *args):
+    return CliRunner().invoke(main, ["--socket", daemon.socket, *args])
+
+
+def test_run_sends_options_splits_streams_and_passes_the_exit_code(daemon):
+    daemon.lines = [
+        {"stream": "stdout", "data": "out\n"},
+        {"stream": "stderr", "base64": "/w=="},
+    ]
+    result = call(daemon, "run", "-e", "A=b=c", "--memory", "64m", "--timeout", "9s", "--network", "-v",
+                  "/a:/b", "-u", "0", "alpine", "sh", "-c", "x")  # fmt: skip
+    assert (result.exit_code, result.stdout_bytes, result.stderr_bytes) == (3, b"out\n", b"\xff")
+    assert json.loads(daemon.requests[0][2]) == {
+        "image": "alpine", "command": ["sh", "-c", "x"], "env": {"A": "b=c"}, "user": 0, "group": 0,
+        "limits": {"memory": "64m", "timeout_s": "9s"}, "require_networking": True,
+        "security_policy": {"allow_networking": True},
+        "mounts": [{"source": "/a", "target": "/b", "read_only": True}],
+    }  # fmt: skip
+
+
+def test_run_without_an_exit_code_says_it_timed_out(daemon):
+    daemon.exit_code = None
+    assert call(daemon, "run", "alpine").exit_code == 124
+
+
+def test_refusal_prints_reasons_without_control_characters(daemon):
+    result = call(daemon, "run", "--privileged", "alpine")
+    assert result.exit_code == 125
+    assert "privileged: \\x1b[2J everything" in result.stderr
+    assert "\x1b" not in result.stderr
+
+
+def test_no_daemon_says_how_to_start_it(tmp_path):
+    result = CliRunner().invoke(main, ["--socket", str(tmp_path / "none"), "ps"])
+    assert result.exit_code == 125
+    assert "systemctl start container-kitd" in result.stderr
+
+
+def test_detach_prints_the_id(daemon):
+    assert call(daemon, "run", "-d", "alpine").stdout == "s1\n"
+    assert len(daemon.requests) == 1
+
+
+def test_interactive_sends_stdin_and_reads_both_channels(daemon):
+    done = subprocess.run(
+        [*PROGRAM, "--socket", daemon.socket, "run", "-i", "alpine"],
+        check=False,
+        input=b"abc",
+        capture_output=True,
+        timeout=30,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (3, b"ABC", b"done")
+
+
+def test_interrupt_kills_the_sandbox(daemon):
+    daemon.endless = True
+    process = subprocess.Popen([*PROGRAM, "--socket", daemon.socket, "run", "alpine"])
+    assert daemon.launched.wait(20)
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(20) == 130
+    assert ("POST", "/v1/sandboxes/s1/kill", b"") in daemon.requests
+
+
+@pytest.mark.parametrize(("option", "code"), [([], 0), (["--privileged"], 1)])
+def test_validate_shows_remedies_and_controls(daemon, option, code):
+    result = call(daemon, "validate", *option, "alpine")
+    assert result.exit_code == code
+    assert "leave it out" in result.stdout
+    assert "seccomp" in result.stdout
+
+
+def test_ps_escapes_hostile_names_and_prints_markup_as_text(daemon):
+    result = call(daemon, "ps")
+    assert "a\\x1b[31m[red]" in result.stdout
+    assert "\x1b" not in result.stdout
+
+
+def test_exec_passes_output_and_exit_code(daemon):
+    result = call(daemon, "exec", "s1", "echo", "-n", "hi")
+    assert (result.exit_code, result.stdout) == (7, "hi")
+    assert json.loads(daemon.requests[0][2])["command"] == ["echo", "-n", "hi"]
+
+
+def test_each_id_is_tried(daemon):
+    result = call(daemon, "kill", "nope/../s1", "s1")
+    assert (result.exit_code, result.stdout) == (125, "s1\n")
+    assert daemon.requests[0][1] == "/v1/sandboxes/nope%2F..%2Fs1/kill"
+
+
+def test_cp_in_and_out(daemon, tmp_path):
+    (tmp_path / "in").write_bytes(b"\x00data")
+    assert call(daemon, "cp", str(tmp_path / "in"), "s1:/workspace/d/").exit_code == 0
+    assert daemon.files == {"d/in": b"\x00data"}
+    assert call(daemon, "cp", "s1:d/in", str(tmp_path / "back")).exit_code == 0
+    assert (tmp_path / "back").read_bytes() == b"\x00data"
+
+
+def test_cp_of_a_tree_round_trips(daemon, tmp_path):
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "f").write_text("x")
+    assert call(daemon, "cp", str(tmp_path / "tree"), "s1:t").exit_code == 0
+    assert daemon.requests[-1][1] == "/v1/sandboxes/s1/files/t?tar=true"
+    assert call(daemon, "cp", "-r", "s1:t", str(tmp_path / "back")).exit_code == 0
+    assert (tmp_path / "back" / "f").read_text() == "x"
+
+
+def test_cp_never_writes_outside_the_target(daemon, tmp_path):
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("../escaped"), io.BytesIO())
+    daemon.files["t"] = packed.getvalue()
+    assert call(daemon, "cp", "-r", "s1:t", str(tmp_path / "back")).exit_code == 125
+    assert not (tmp_path / "escaped").exists()
+
+
+def test_workspace_sends_files_with_their_modes(daemon, tmp_path):
+    (tmp_path / "a.sh").write_text("hi")
+    (tmp_path / "a.sh").chmod(0o755)
+    socket_free = tmp_path / "w"
+    socket_free.mkdir()
+    (tmp_path / "a.sh").rename(socket_free / "a.sh")
+    call(daemon, "run", "-d", "--workspace", str(socket_free), "alpine")
+    files = json.loads(daemon.requests[0][2])["files"]
+    assert files == {"a.sh": {"content": "aGk=", "encoding": "base64", "mode": 0o755}}
+
+
+@pytest.mark.parametrize("kind", ["large", "link"])
+def test_workspace_refuses_what_does_not_fit(daemon, tmp_path, kind):
+    folder = tmp_path / "w"
+    folder.mkdir()
+    if kind == "large":
+        (folder / "f").write_bytes(bytes((4 << 20) + 1))
+    else:
+        (folder / "f").symlink_to("/etc/passwd")
+    result = call(daemon, "run", "--workspace", str(folder), "alpine")
+    assert result.exit_code == 125
+    assert "--workspace" in result.stderr
+    assert daemon.requests == []
+
+
+def test_events_filter_and_escape(daemon):
+    result = call(daemon, "events", "--severity", "high", "-f")
+    assert "EXECUTION_BLOCKED" in result.stdout
+    assert "x\\x9b" in result.stdout
+    assert daemon.requests[0][1] == "/v1/events?severity=high&follow=true"
+
+
+@pytest.mark.parametrize("required", [False, True])
+def test_doctor_fails_only_for_what_is_required(daemon, required):
+    daemon.doctor[0]["required"] = required
+    result = call(daemon, "doctor")
+    assert result.exit_code == int(required)
+    assert "boot" in result.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(shell):
+    result = CliRunner().invoke(main, ["completion", shell])
+    assert result.exit_code == 0
+    assert f"_CONTAINER_KIT_COMPLETE={shell}_complete" in result.stdout
