@@ -1,0 +1,145 @@
+"""What must not be launched is not, says why, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import docker
+import pytest
+
+from daemon import ROOT
+from tests.conftest import OTHER_UID
+from tests.running import Daemon
+
+pytestmark = [pytest.mark.root, pytest.mark.docker]
+
+BLOCKED: list[tuple[dict[str, Any], str]] = [
+    ({"privileged": True}, "privileged"),
+    ({"require_networking": True}, "network access not permitted"),
+    (
+        {"mounts": [{"source": "/var/run/docker.sock", "target": "/s"}]},
+        "dangerous mount detected: /var/run/docker.sock",
+    ),
+    ({"mounts": [{"source": "/", "target": "/host"}]}, "dangerous mount detected: /"),
+    ({"user": 0}, "root"),
+    ({"capabilities": ["SYS_ADMIN"]}, "SYS_ADMIN"),
+    ({"host_namespaces": ["pid"]}, "pid"),
+    ({"devices": ["/dev/null"]}, "/dev/null"),
+    ({"seccomp": "unconfined"}, "seccomp"),
+    ({"read_only_root": False}, "root"),
+    ({"no_new_privileges": False}, "no-new-privileges"),
+    ({"limits": {"memory": "64g"}}, "limits.memory"),
+    ({"runtime": "runsc"}, "runsc"),
+]
+
+
+def _containers() -> int:
+    client = docker.DockerClient(base_url="unix:///var/run/docker.sock", version="1.41")
+    try:
+        return len(client.containers.list(all=True, filters={"label": "container-kit.sandbox"}))
+    finally:
+        client.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"), BLOCKED, ids=[next(iter(o)) + str(i) for i, (o, _) in enumerate(BLOCKED)]
+)
+def test_a_weaker_sandbox_is_blocked_by_name(
+    running: Daemon, image: str, options: dict[str, Any], reason: str
+) -> None:
+    answer = running.request("POST", "/v1/sandboxes", {"image": image, "command": ["true"], **options})
+    problem = answer.json()
+    assert answer.status == 403
+    assert answer.headers["Content-Type"].startswith("application/problem+json")
+    assert problem["title"] in {f"execution blocked: {level} risk level" for level in ("HIGH", "CRITICAL")}
+    assert any(reason in text for text in problem["reasons"])
+    assert running.events()[-1]["event_type"] == "EXECUTION_BLOCKED"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"image": "x", "unknown": 1}, 422),
+        ({"image": "x", "limits": {"memory": "lots"}}, 422),
+        ({"image": "no-such-image:1"}, 422),
+        ({"image": "x", "profile": "nope"}, 403),
+        ({"image": "x", "env": {"A": "\0"}}, 422),
+        ({"image": "x", "working_dir": "/a/../b"}, 422),
+        (b"not json", 415),
+    ],
+)
+def test_bad_input_is_a_clear_problem(running: Daemon, body: Any, status: int) -> None:
+    answer = running.request("POST", "/v1/sandboxes", body)
+    assert answer.status == status
+    assert answer.json()["type"].startswith("/problems/")
+    assert answer.json()["detail"]
+
+
+def test_nothing_is_left_behind(running: Daemon, image: str) -> None:
+    before = _containers()
+    for options in ({"files": {"a/../../b": "x"}}, {"privileged": True}, {"working_dir": "/proc/1/nope"}):
+        running.request("POST", "/v1/sandboxes?wait=true", {"image": image, "command": ["true"], **options})
+    assert _containers() == before
+
+
+def _as_other(running: Daemon, method: str, path: str, body: str = "") -> tuple[int, str]:
+    """The request, made by a process of another uid."""
+    program = (
+        "import sys; from pathlib import Path; from tests.running import Daemon\n"
+        "socket, method, path, body = sys.argv[1:]\n"
+        "headers = {'Content-Type': 'application/json'} if body else {}\n"
+        "answer = Daemon(Path(socket), Path('/'), 0).request(method, path, body.encode() or None, headers)\n"
+        "print(answer.status); print(answer.body.decode())\n"
+    )
+    arguments = [sys.executable, "-c", program, str(running.socket), method, path, body]
+    done = subprocess.run(
+        arguments, cwd=ROOT, capture_output=True, text=True, check=True, user=OTHER_UID, group=OTHER_UID,
+        extra_groups=[], env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
+    status, _, text = done.stdout.partition("\n")
+    return int(status), text
+
+
+@pytest.fixture
+def others_can_read() -> None:
+    """The other uid has to be able to run this very Python."""
+    done = subprocess.run(
+        [sys.executable, "-c", "pass"], user=OTHER_UID, group=OTHER_UID, check=False, cwd=ROOT
+    )
+    if done.returncode:
+        pytest.skip("the interpreter is in a folder that only root can read")
+
+
+@pytest.mark.usefixtures("others_can_read")
+def test_another_uid_sees_and_touches_nothing(running: Daemon, image: str) -> None:
+    sandbox = running.request("POST", "/v1/sandboxes", {"image": image, "command": ["sleep", "30"]}).json()
+    path = f"/v1/sandboxes/{sandbox['id']}"
+    assert _as_other(running, "GET", "/v1/sandboxes")[1].strip() == '{"items":[],"next":null}'
+    for method, suffix in [
+        ("GET", ""),
+        ("POST", "/kill"),
+        ("GET", "/logs"),
+        ("GET", "/files/x"),
+        ("DELETE", ""),
+    ]:
+        assert _as_other(running, method, path + suffix)[0] == 404
+    assert _as_other(running, "GET", "/v1/events")[1] == "\n"
+    assert running.request("GET", path).json()["state"] == "running"
+    assert running.request("DELETE", path).status == 204
+
+
+@pytest.mark.usefixtures("others_can_read")
+def test_profiles_and_quotas_bind_the_caller(running: Daemon, image: str) -> None:
+    def launch(extra: str) -> tuple[int, str]:
+        return _as_other(
+            running, "POST", "/v1/sandboxes", f'{{"image": "{image}", "command": ["true"], {extra}}}'
+        )
+
+    assert "/problems/profile-not-permitted" in launch('"profile": "build"')[1]
+    status, text = launch('"profile": "strict"')
+    assert status == 429
+    assert "256m of memory" in text
+    assert launch('"profile": "strict", "limits": {"memory": "64m"}')[0] == 201
