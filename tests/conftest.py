@@ -32,7 +32,7 @@ quota = {{ running = 1, launches_per_minute = 30, memory = "256m", cpus = 2 }}
 @pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Busybox and the kernel probe, on a root file system of our own."""
-    probe = build_probe(tmp_path_factory.mktemp("probe") / "probe")
+    probe = build_probe(tmp_path_factory.mktemp("probe"))
     with imported(IMAGE, {"probe": probe}) as tag:
         yield tag
 

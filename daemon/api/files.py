@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
+from collections.abc import Iterator
+from typing import IO
 
 from aiohttp import web
 
 from daemon.api.access import Access
 from daemon.api.problems import ApiError, not_found
 from daemon.api.routes import BOOLEAN, Route, flag
+from daemon.sandbox.beneath import PathRefused
 from daemon.sandbox.sandbox import Sandbox
-from daemon.sandbox.workspace import PathRefused, WorkspaceFull
+from daemon.sandbox.workspace import WorkspaceFull
 
 MAX_FILE_BYTES = 64 << 20
+MAX_TAR_BYTES = 1 << 30
+IN_MEMORY_BYTES = 1 << 20
+TAR = "application/x-tar"
 
 
 class Files:
@@ -23,38 +30,59 @@ class Files:
         path = "/v1/sandboxes/{id}/files/{path}"
         raw = "application/octet-stream"
         errors = (400, 403, 404, 413, 507)
+        put = "Write a file of the workspace, 64 MiB at most, or with tar=true a tree below that folder"
+        get = "Read a file of the workspace, or with tar=true a tree"
+        tar = {"tar": BOOLEAN}
         return [
-            Route(
-                "PUT",
-                path,
-                self.put,
-                "Write a file of the workspace, 64 MiB at most",
-                status=204,
-                errors=errors,
-                binary_body=True,
-            ),
-            Route("GET", path, self.get, "Read a file of the workspace", content_type=raw, errors=errors),
+            Route("PUT", path, self.put, put, status=204, query=tar, errors=errors, binary_body=True),
+            Route("GET", path, self.get, get, content_type=raw, query=tar, errors=errors),
         ]
 
     async def put(self, request: web.Request) -> web.StreamResponse:
-        sandbox = self._sandbox(request)
-        data = await request.read()
-        try:
-            await asyncio.to_thread(sandbox.workspace.write, request.match_info["path"], data, 0o644)
-        except (OSError, ValueError) as error:
-            raise _problem(error) from error
+        sandbox, path, tar = self._sandbox(request), request.match_info["path"], flag(request, "tar")
+        # Large bodies wait on the disk, unnamed; the workspace's calls block and run in a thread.
+        with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES) as body:
+            await _receive(request, body, MAX_TAR_BYTES if tar else MAX_FILE_BYTES)
+            try:
+                if tar:
+                    await asyncio.to_thread(sandbox.workspace.put_tar, body, below=path)
+                else:
+                    await asyncio.to_thread(sandbox.workspace.write, path, body.read())
+            except (OSError, ValueError) as error:
+                raise _problem(error) from error
         return web.Response(status=204)
 
     async def get(self, request: web.Request) -> web.StreamResponse:
-        sandbox = self._sandbox(request)
+        sandbox, path = self._sandbox(request), request.match_info["path"]
         try:
-            data = await asyncio.to_thread(sandbox.workspace.read, request.match_info["path"], MAX_FILE_BYTES)
+            if flag(request, "tar"):
+                return await _send_tar(request, sandbox.workspace.get_tar(path))
+            data = await asyncio.to_thread(sandbox.workspace.read, path, MAX_FILE_BYTES)
         except (OSError, ValueError) as error:
             raise _problem(error) from error
         return web.Response(body=data, content_type="application/octet-stream")
 
     def _sandbox(self, request: web.Request) -> Sandbox:
         return self._access.sandbox(self._access.caller(request), request.match_info["id"])
+
+
+async def _receive(request: web.Request, body: IO[bytes], limit_bytes: int) -> None:
+    async for chunk in request.content.iter_any():
+        body.write(chunk)
+        if body.tell() > limit_bytes:
+            raise ApiError(413, "too-large", "too large", f"more than {limit_bytes} bytes: send it in parts")
+    body.seek(0)
+
+
+async def _send_tar(request: web.Request, pieces: Iterator[bytes]) -> web.StreamResponse:
+    """The first piece is made before the answer starts, so that a wrong path is a problem and not a short tar."""
+    first = await asyncio.to_thread(next, pieces, b"")
+    response = web.StreamResponse(headers={"Content-Type": TAR})
+    await response.prepare(request)
+    await response.write(first)
+    while piece := await asyncio.to_thread(next, pieces, b""):
+        await response.write(piece)
+    return response
 
 
 def _problem(error: Exception) -> ApiError:

@@ -257,8 +257,8 @@ def write_tar(directory: int, limits: TarLimits, omitted: Omissions) -> Iterator
     """A PAX archive of the tree below `directory`, names sorted and relative to it, modes without setuid.
 
     Only regular files and directories are in it, so that no link can lead whoever unpacks it out of its
-    directory; whatever else is there goes to `omitted`. Hard links become copies. A file that shrinks while it
-    is read is filled up with zeros and told in `omitted`; what it grows is left out. Raises ArchiveRefused
+    directory; whatever else is there goes to `omitted`. Hard links become copies. A file that shrinks while
+    it is read is filled up with zeros and told in `omitted`; what it grows is left out. Raises ArchiveRefused
     over a limit: the archive then lacks its end mark, so a reader sees that it was cut.
     """
     pack = _Pack(directory, limits, omitted)

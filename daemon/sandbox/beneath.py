@@ -33,7 +33,7 @@ class PathRefused(WorkspaceError):
 _REFUSED = {
     errno.ELOOP: "is or passes through a symbolic link: name the path that the link stands for",
     errno.EXDEV: "leaves the workspace's file system: name a path that stays in it",
-    errno.ENOTDIR: "passes through or is something that is no directory: name another path",
+    errno.ENOTDIR: "has a file or a symbolic link where a directory is needed: name another path",
     errno.EISDIR: "is a directory: name a file",
     errno.ENXIO: "is a socket or a FIFO: only regular files can be opened",
     errno.EACCES: "is a device, or permission is denied: only regular files can be opened",

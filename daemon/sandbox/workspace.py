@@ -77,9 +77,9 @@ class Usage:
 class Workspace:
     """Reads and writes as root in a tree that a hostile program may rearrange at any moment.
 
-    Paths are relative to the workspace; no symbolic link is followed and no other mount entered, even when they
-    appear in the midst of a call. Every method blocks and may be called from any thread. The file system lives
-    as long as this is open, also when the container is gone; its memory is freed by `close`, or by the last
+    Paths are relative to the workspace; no symbolic link is followed and no other mount entered, even when
+    they appear in the midst of a call. Every method blocks and may be called from any thread. The files live
+    as long as this is open, also when the container is gone; their memory is freed by `close`, or by the last
     call under way. All methods raise PathRefused, FileNotFoundError, and ValueError after `close`.
     """
 
@@ -201,7 +201,7 @@ class Workspace:
                 yield chunk
 
     def list(self, path: str = ".", limit: int = LIST_LIMIT) -> tuple[Entry, ...]:
-        """What a directory has, by name; "." is the workspace. TooLarge if that is more than `limit` entries."""
+        """What a directory has, by name; "." is the workspace. TooLarge if it is over `limit` entries."""
         with self._root() as root, opened(open_directory(root, _checked_directory(path))) as descriptor:
             with os.scandir(descriptor) as found:
                 names = sorted(entry.name for entry in islice(found, limit + 1))
@@ -209,25 +209,26 @@ class Workspace:
                 raise TooLarge(f"{path[:80]!r} has more than {limit} entries: fetch it as an archive")
             return tuple(_entries(descriptor, names))
 
-    def put_tar(self, stream: Readable, limits: TarLimits | None = None) -> int:
-        """Unpacks an archive as `read_tar` yields it; returns the number of entries.
+    def put_tar(self, stream: Readable, limits: TarLimits | None = None, below: str = ".") -> int:
+        """Unpacks an archive as `read_tar` yields it, into the folder `below`; returns the number of entries.
 
         Raises ArchiveRefused or WorkspaceFull at the first bad entry. What was unpacked before stays, each
         file whole; nothing of that entry does. A name that comes twice gets the later content.
         """
         count = 0
         for entry in read_tar(stream, limits or TarLimits()):
+            path = entry.path if below == "." else f"{below}/{entry.path}"
             if entry.content is None:
-                self.make_directory(entry.path, entry.mode)
+                self.make_directory(path, entry.mode)
             else:
-                self.write(entry.path, entry.content, entry.mode)
+                self.write(path, entry.content, entry.mode)
             count += 1
         return count
 
     def get_tar(
         self, path: str = ".", limits: TarLimits | None = None, omitted: Omissions | None = None
     ) -> Iterator[bytes]:
-        """An archive of a directory's content or of one file; `write_tar` says what is in it and in `omitted`.
+        """An archive of a directory's content or of one file; `write_tar` says what is in it, what not.
 
         Opened for the first piece. Links, devices, FIFOs and sockets are left out.
         """

@@ -75,7 +75,7 @@ def test_the_time_limit_kills(running: Daemon, image: str) -> None:
 
 
 def test_the_memory_limit_kills(running: Daemon, image: str) -> None:
-    result = running.run(image, "sh", "-c", "tail /dev/zero", limits={"memory": "16m"})
+    result = running.run(image, "awk", 'BEGIN { s = "x"; while (1) s = s s }', limits={"memory": "16m"})
     assert result["oom_killed"] is True
     assert result["message"] == "container killed: memory limit exceeded"
     events = [e for e in running.events() if e.get("sandbox_id") == result["sandbox_id"]]
@@ -85,7 +85,7 @@ def test_the_memory_limit_kills(running: Daemon, image: str) -> None:
 
 def test_a_full_workspace_is_enospc_and_nothing_else(running: Daemon, image: str) -> None:
     result = running.run(
-        image, "sh", "-c", "head -c 2000000 /dev/zero > big; echo $?", limits={"workspace_size": "1m"}
+        image, "sh", "-c", "dd if=/dev/zero of=big bs=1k count=2000; echo $?", limits={"workspace_size": "1m"}
     )
     assert result["stdout"] != "0\n"
     assert "No space left" in result["stderr"]
