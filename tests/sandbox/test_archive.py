@@ -196,7 +196,7 @@ class TestRefused:
         for kind in (b"0", b"x"):
             block = header[:124] + b"\xff" * 12 + header[136:148] + b" " * 8 + kind + header[157:]
             block = block[:148] + b"%06o\0 " % sum(block) + block[156:]
-            with pytest.raises(ArchiveRefused, match="cannot have the size -1|headers"):
+            with pytest.raises(ArchiveRefused, match=r"cannot have the size -1|headers"):
                 unpack(block + END)
 
     def test_a_directory_with_content(self) -> None:
@@ -204,7 +204,7 @@ class TestRefused:
             unpack(raw("d/", tarfile.DIRTYPE, b"12345") + END)
 
     def test_no_tar_at_all(self) -> None:
-        with pytest.raises(ArchiveRefused, match="not a tar header.*uncompressed"):
+        with pytest.raises(ArchiveRefused, match=r"not a tar header.*uncompressed"):
             unpack(b"\x1f\x8b" + bytes(1000))
 
     @pytest.mark.parametrize("keep", [0, 100, BLOCK, BLOCK + 100, BLOCK + 1000, 2 * BLOCK + 500, 3 * BLOCK])
