@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import sys
 from pathlib import Path
 
@@ -26,10 +27,17 @@ def main(config: Path | None) -> None:
     try:
         settings = load_settings(config)
         logs.configure("DEBUG" if settings.debug else settings.security_log_level)
+        _raise_open_files()
         asyncio.run(serve(settings))
     except (ConfigError, AuditError) as error:
         click.echo(f"container-kitd: {error}", err=True)
         sys.exit(78)  # EX_CONFIG of sysexits.h
+
+
+def _raise_open_files() -> None:
+    """A sandbox takes about twenty descriptors: the usual soft limit of 1024 is 50 sandboxes."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 if __name__ == "__main__":

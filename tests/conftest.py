@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -38,15 +40,23 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+def running() -> Iterator[Daemon]:
     """A daemon in which root is administrator and OTHER_UID is a caller with a small quota."""
     if not init.BINARY.is_file():
         init.build()
-    folder = tmp_path_factory.mktemp("daemon")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)
+    with (
+        tempfile.TemporaryDirectory(prefix="container-kit-test-") as folder,
+        _daemon(Path(folder)) as started,
+    ):
+        yield started
+
+
+@contextmanager
+def _daemon(folder: Path) -> Iterator[Daemon]:
+    """Reachable by other users, as the installed one is for its group."""
+    folder.chmod(0o755)
     with daemon(folder, OTHER_RULES) as started:
-        Path(started.socket).chmod(0o666)
+        started.socket.chmod(0o666)
         yield started
 
 

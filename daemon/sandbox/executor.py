@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import Any
 
@@ -132,6 +133,8 @@ class Executor:
             cgroup = cleanup.enter_context(Cgroup.of_pid(pid))
             oom = watch_oom(cgroup)
             cleanup.callback(oom.close)
+            pidfd = os.pidfd_open(pid)
+            cleanup.callback(os.close, pidfd)
             if options.files:
                 await asyncio.to_thread(_write_files, workspace, options)
         return Sandbox(
@@ -145,6 +148,8 @@ class Executor:
             stream=stream,
             workspace=workspace,
             cgroup=cgroup,
+            limits=cgroup.limits(),
+            pidfd=pidfd,
             oom=oom,
             output=OutputLog(options.limits.output),
             durations_ms=durations_ms,
@@ -189,6 +194,18 @@ class Executor:
 
     async def _run(self, sandbox: Sandbox) -> ExecutionResult:
         watch = _Watch(sandbox)
+        with _readable(sandbox.oom.fileno(), sandbox.oom.killed), _readable(sandbox.pidfd, watch.last):
+            status = await self._until_exit(sandbox, watch)
+        for excess in watch.found_last:
+            await self.limit_exceeded(sandbox, excess.kind, excess.limit, excess.message)
+        sandbox.durations_ms["run"] = (time.monotonic() - sandbox.started_s) * 1000
+        sandbox.oom_killed = sandbox.oom.killed() > 0
+        if sandbox.oom_killed:
+            sandbox.message = OOM_MESSAGE
+            await self.limit_exceeded(sandbox, "memory", sandbox.options.limits.memory, OOM_MESSAGE)
+        return self._result(sandbox, status, sandbox.message, watch.usage)
+
+    async def _until_exit(self, sandbox: Sandbox, watch: _Watch) -> int:
         async with asyncio.TaskGroup() as tasks:
             samples = tasks.create_task(self._sample(sandbox, watch))
             output = tasks.create_task(self._read_output(sandbox))
@@ -200,12 +217,7 @@ class Executor:
             await asyncio.wait([output], timeout=OUTPUT_DRAIN_S)
             samples.cancel()
             output.cancel()
-        sandbox.durations_ms["run"] = (time.monotonic() - sandbox.started_s) * 1000
-        sandbox.oom_killed = sandbox.oom.killed() > 0
-        if sandbox.oom_killed:
-            sandbox.message = OOM_MESSAGE
-            await self.limit_exceeded(sandbox, "memory", sandbox.options.limits.memory, OOM_MESSAGE)
-        return self._result(sandbox, status, sandbox.message, watch.usage)
+        return status
 
     async def _time_out(self, sandbox: Sandbox) -> int:
         sandbox.timed_out = True
@@ -225,10 +237,9 @@ class Executor:
 
     async def _sample(self, sandbox: Sandbox, watch: _Watch) -> None:
         """Until the cgroup is gone. Each kind of excess is reported once a sandbox."""
-        limits = await asyncio.to_thread(sandbox.cgroup.limits)
         while True:
             try:
-                exceeded = watch.sample(limits)
+                exceeded = watch.sample()
             except CgroupGone:
                 return
             for excess in exceeded:
@@ -244,6 +255,7 @@ class Executor:
         sandbox.output.end()
         sandbox.oom.close()
         sandbox.cgroup.close()
+        os.close(sandbox.pidfd)
         sandbox.state = State.ENDED
         sandbox.ended_s = time.monotonic()
         details = {
@@ -353,22 +365,41 @@ class _Origin:
 
 
 class _Watch:
-    """Samples of one sandbox: the first soon, so that a short run has one; later ones half a second apart."""
+    """Samples of one sandbox: the first at once, so that a short run has one; later ones half a second apart."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self._seen: set[str] = set()
         self.usage: Usage | None = None
+        self.found_last: list[resources.Exceeded] = []
         self.interval_s = 0.02
 
-    def sample(self, limits: Any) -> list[resources.Exceeded]:
+    def sample(self) -> list[resources.Exceeded]:
+        """What was exceeded for the first time; memory is the OOM watch's to tell. Raises CgroupGone."""
         before, self.usage = self.usage, self._sandbox.cgroup.usage()
         self.interval_s = min(SAMPLE_INTERVAL_S, self.interval_s * 2)
-        exceeded = resources.exceeded(before or self.usage, self.usage, limits)
+        exceeded = resources.exceeded(before or self.usage, self.usage, self._sandbox.limits)
         exceeded += resources.workspace_exceeded(self._sandbox.workspace.statvfs())
-        new = [e for e in exceeded if e.kind not in self._seen and e.kind != "memory"]
+        new = [e for e in exceeded if e.kind not in self._seen and e.kind != resources.ExceededKind.MEMORY]
         self._seen.update(e.kind for e in new)
         return new
+
+    def last(self) -> None:
+        """At the exit of pid 1: milliseconds later the cgroup and its counters are gone."""
+        asyncio.get_running_loop().remove_reader(self._sandbox.pidfd)
+        self._sandbox.oom.killed()
+        with suppress(CgroupGone):
+            self.found_last = self.sample()
+
+
+@contextmanager
+def _readable(descriptor: int, callback: Callable[[], object]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    loop.add_reader(descriptor, callback)
+    try:
+        yield
+    finally:
+        loop.remove_reader(descriptor)
 
 
 @contextmanager

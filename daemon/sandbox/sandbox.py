@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from daemon.audit.record import Actor
-from daemon.sandbox.cgroup import Cgroup
+from daemon.sandbox.cgroup import Cgroup, Limits
 from daemon.sandbox.oom import OomWatch
 from daemon.sandbox.options import SandboxOptions
 from daemon.sandbox.output import OutputLog
@@ -38,6 +38,8 @@ class Sandbox:
     stream: Stream
     workspace: Workspace
     cgroup: Cgroup
+    limits: Limits
+    pidfd: int
     oom: OomWatch
     output: OutputLog
     durations_ms: dict[str, float]
