@@ -1,4 +1,4 @@
-"""container-kitd: launches untrusted code in hardened Docker sandboxes, watches it, and keeps the evidence."""
+"""container-kitd: launches untrusted code in hardened Docker sandboxes, and keeps the evidence."""
 
 from pathlib import Path
 

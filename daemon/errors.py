@@ -28,7 +28,7 @@ class ImageNotFound(EngineError):
 
 
 class AttestationError(Exception):
-    """The sandbox that the engine made is not the one that was asked for; it was killed before its first instruction."""
+    """The sandbox is not the one that was asked for; it was killed before its first instruction."""
 
     def __init__(self, differences: list[str]) -> None:
         super().__init__("sandbox is not what was asked for: " + "; ".join(differences))
@@ -36,7 +36,7 @@ class AttestationError(Exception):
 
 
 class QuotaExceeded(PolicyError):
-    """The caller's quota is used up; `retry_after_s` says when another try can succeed, if time alone helps."""
+    """The caller's quota is used up; `retry_after_s` is set where time alone helps."""
 
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)

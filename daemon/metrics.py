@@ -1,14 +1,14 @@
-"""Metrics: OpenTelemetry instruments, read by Prometheus at /metrics. Every series exists at 0 from the start."""
+"""OpenTelemetry instruments, read by Prometheus at /metrics. Every series exists at 0 from the start."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry, generate_latest
-
-from collections.abc import Iterable
 
 from daemon.audit.record import EventType, SecurityAuditEvent
 from daemon.sandbox.sandbox import Registry

@@ -14,7 +14,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def parse_size(value: object) -> object:
-    """Bytes from "512m" and the like; factors are powers of 1024, as Docker's are. Other types pass through."""
+    """Bytes from "512m" and the like, in powers of 1024 as Docker has it. Other types pass through."""
     if not isinstance(value, str):
         return value
     match = _SIZE.fullmatch(value.strip())

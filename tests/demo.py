@@ -1,4 +1,4 @@
-"""`make run`: a daemon on a temporary socket, one harmless sandbox, one that tries to break out, and what came of it."""
+"""`make run`: a daemon on a temporary socket, a harmless sandbox and one that tries to break out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ echo 6 7 | awk '{print "6 x 7 =", $1 * $2}' | tee answer.txt
 
 # Each line is a step of a real breakout; each must fail. The canary is a file of the host.
 BREAKOUT = """
-try() { what=$1; shift; if out=$("$@" 2>&1); then echo "NOT DENIED $what"; else echo "denied: $what: ${out##*: }"; fi; }
+try() {
+    what=$1; shift
+    if out=$("$@" 2>&1); then echo "NOT DENIED $what"; else echo "denied: $what: ${out##*: }"; fi
+}
 try "become root (setuid)"               su root -c id
 try "mount the host's disk"              mount -t proc proc /tmp
 try "make a device node"                 mknod /tmp/disk b 8 0

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import docker
@@ -57,8 +57,6 @@ def imported(tag: str, extra: dict[str, Path] | None = None) -> Iterator[str]:
         client.api.import_image_from_data(busybox_archive(extra or {}), *tag.split(":"))
         yield tag
     finally:
-        try:
+        with suppress(docker.errors.ImageNotFound):
             client.images.remove(tag, force=True)
-        except docker.errors.ImageNotFound:
-            pass
         client.close()

@@ -170,7 +170,7 @@ class Sandboxes:
                 "Run one more program in it",
                 ExecOptions,
                 content_type=LINES,
-                errors=launch_errors + (404,),
+                errors=(*launch_errors, 404),
             ),
             Route(
                 "GET",

@@ -127,7 +127,7 @@ class Client:
         path: str,
         *,
         query: dict[str, str] | None = None,
-        **more: Any,  # noqa: ANN401  # of aiohttp
+        **more: Any,  # of aiohttp
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         try:
             async with self._session.request(method, _url(path, query or {}), **more) as answer:

@@ -25,7 +25,7 @@ EXIT_TIMED_OUT = 124  # of timeout(1)
 @click.option("-d", "--detach", is_flag=True, help="Print the id and leave it running.")
 @click.option("--rm", "remove", is_flag=True, help="Forget it, with its workspace, when it has ended.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON instead of the output.")
-def run(detach: bool, remove: bool, as_json: bool, **given: Any) -> None:  # noqa: ANN401
+def run(detach: bool, remove: bool, as_json: bool, **given: Any) -> None:
     """Run COMMAND, or the program of the image, in a sandbox of IMAGE."""
     options = build_options(given)
     if as_json and options.get("interactive") and not detach:

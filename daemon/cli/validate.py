@@ -14,7 +14,7 @@ from daemon.cli.show import print_json, print_report
 @click.command(context_settings={"allow_interspersed_args": False})
 @sandbox_options
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def validate(as_json: bool, **given: Any) -> None:  # noqa: ANN401
+def validate(as_json: bool, **given: Any) -> None:
     """Judge a sandbox without launching it: exits 0 if it may run, 1 if it is blocked."""
     options = build_options(given)
     report = call(lambda client: client.validate(options))

@@ -1,12 +1,11 @@
-"""Attestation: what the kernel says the sandbox is, compared with what was asked, before its first instruction.
+"""What the kernel says the sandbox is, compared with what was asked, before its first instruction.
 
-Sources: proc_pid_status(5), proc_pid_mountinfo(5), namespaces(7), cgroups(7). Everything is read from outside;
-pid 1 of the sandbox is our init, waiting for its go.
+Sources: proc_pid_status(5), proc_pid_mountinfo(5), namespaces(7), cgroups(7). Everything is read from
+outside; pid 1 of the sandbox is our init, waiting for its go.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,7 +190,7 @@ def _fields(text: str) -> dict[str, str]:
 
 
 def _namespaces(proc: Path) -> dict[str, str]:
-    return {name: os.readlink(proc / "ns" / name) for name in NAMESPACES}
+    return {name: str((proc / "ns" / name).readlink()) for name in NAMESPACES}
 
 
 def parse_mountinfo(text: str) -> dict[str, MountPoint]:

@@ -1,4 +1,4 @@
-"""The environment of the program: what of the image's and the caller's variables goes in, and what is left out."""
+"""The program's environment: what of the image's and the caller's variables goes in, what is left out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from daemon.sandbox.facts import ImageFacts
 from daemon.sandbox.options import SandboxOptions
 from daemon.sandbox.profile import Profile
 
-# Each makes a loader, libc or interpreter run or read something before the program does (ld.so(8), T1574.006).
+# Each makes a loader, libc or interpreter run or read something before the program (ld.so(8), T1574.006).
 LOADER_VARIABLES = (
     "LD_*",
     "GLIBC_TUNABLES",

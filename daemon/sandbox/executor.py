@@ -250,7 +250,7 @@ class Executor:
         try:
             await self.engine.remove(sandbox.container_id)
         except EngineError as error:
-            log.error("container not removed", sandbox_id=sandbox.id, reason=str(error))
+            log.warning("container not removed", sandbox_id=sandbox.id, reason=str(error))
         await sandbox.stream.close()
         sandbox.output.end()
         sandbox.oom.close()

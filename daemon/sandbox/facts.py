@@ -1,4 +1,4 @@
-"""What the engine and the host are, as far as a verdict depends on it: plain values, read once and compared."""
+"""What the engine and the host are, as far as a verdict depends on it: plain values."""
 
 from __future__ import annotations
 

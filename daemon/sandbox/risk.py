@@ -1,6 +1,6 @@
 """Risk: the worst threat decides. The score only orders reports of one level; it never blocks by itself.
 
-A sum that blocks would make ten harmless remarks a refusal, and nobody could say which of them was the reason.
+A sum that blocks would make ten harmless remarks a refusal, and nobody could say which was the reason.
 """
 
 from __future__ import annotations

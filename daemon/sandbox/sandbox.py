@@ -58,7 +58,7 @@ class Sandbox:
 
 
 class Registry:
-    """Sandboxes by id. Ended ones stay, so that results can be fetched, until `limit` newer ones have ended."""
+    """Sandboxes by id. Ended ones stay, so that results can be fetched, until `retained` newer ones ended."""
 
     def __init__(self, retained: int) -> None:
         self._retained = retained

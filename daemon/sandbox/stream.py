@@ -110,7 +110,7 @@ async def hijack(socket: Path, path: str, body: dict[str, Any] | None = None, *,
             raise EngineError(await _refusal(reader, head), status)
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
         await stream.close()
-        raise EngineError(f"the Docker Engine broke off the answer to {path.split('?')[0]}") from error
+        raise EngineError(f"the Docker Engine broke off the answer to {path.split('?', maxsplit=1)[0]}") from error
     except BaseException:
         await stream.close()
         raise
@@ -119,7 +119,7 @@ async def hijack(socket: Path, path: str, body: dict[str, Any] | None = None, *,
 
 async def _response_head(reader: asyncio.StreamReader) -> tuple[int, str]:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-    return int(head.split(" ", 2)[1]), head
+    return int(head[9:12]), head
 
 
 async def _refusal(reader: asyncio.StreamReader, head: str) -> str:

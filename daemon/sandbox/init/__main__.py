@@ -2,4 +2,4 @@
 
 from daemon.sandbox import init
 
-print(init.build())  # noqa: T201
+print(init.build())
