@@ -99,5 +99,5 @@ async def _send(
     response: web.StreamResponse, caller: Caller, wanted: _Filter, event: SecurityAuditEvent
 ) -> None:
     if caller.may_see(event.actor.uid if event.actor else None) and wanted.passes(event):
-        text = f"id: {event.seq}\nevent: {event.event_type}\ndata: {event.model_dump_json(exclude_none=True)}\n\n"
-        await response.write(text.encode())
+        data = event.model_dump_json(exclude_none=True)
+        await response.write(f"id: {event.seq}\nevent: {event.event_type}\ndata: {data}\n\n".encode())

@@ -75,7 +75,7 @@ async def _receive(request: web.Request, body: IO[bytes], limit_bytes: int) -> N
 
 
 async def _send_tar(request: web.Request, pieces: Iterator[bytes]) -> web.StreamResponse:
-    """The first piece is made before the answer starts, so that a wrong path is a problem and not a short tar."""
+    """The first piece is made before the answer starts: a wrong path is a problem, not a short tar."""
     first = await asyncio.to_thread(next, pieces, b"")
     response = web.StreamResponse(headers={"Content-Type": TAR})
     await response.prepare(request)

@@ -116,7 +116,7 @@ class Engine:
         await self._call(self._client.resize, container_id, rows, columns)
 
     async def wait(self, container_id: str) -> int:
-        """The exit status. "not-running" after start: "next-exit" never returns for one that has ended already."""
+        """The exit status. Not condition "next-exit": it never returns for one that has ended already."""
         url = f"http://docker/v{API}/containers/{container_id}/wait"
         try:
             async with self._waits.post(url, params={"condition": "not-running"}) as response:

@@ -232,7 +232,8 @@ class Executor:
         async for output in sandbox.stream.outputs():
             if not sandbox.output.append(output) and not reported:
                 reported = True
-                message = f"output beyond {sandbox.options.limits.output} bytes of {output.channel.name.lower()} dropped"
+                limit, name = sandbox.options.limits.output, output.channel.name.lower()
+                message = f"output beyond {limit} bytes of {name} dropped"
                 await self.limit_exceeded(sandbox, "output", sandbox.options.limits.output, message)
 
     async def _sample(self, sandbox: Sandbox, watch: _Watch) -> None:
@@ -365,7 +366,7 @@ class _Origin:
 
 
 class _Watch:
-    """Samples of one sandbox: the first at once, so that a short run has one; later ones half a second apart."""
+    """Samples of one sandbox: the first at once, for a short run; later ones half a second apart."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox

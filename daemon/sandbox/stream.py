@@ -110,7 +110,7 @@ async def hijack(socket: Path, path: str, body: dict[str, Any] | None = None, *,
             raise EngineError(await _refusal(reader, head), status)
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
         await stream.close()
-        raise EngineError(f"the Docker Engine broke off the answer to {path.split('?', maxsplit=1)[0]}") from error
+        raise EngineError(f"the Docker Engine broke off its answer to {path.partition('?')[0]}") from error
     except BaseException:
         await stream.close()
         raise

@@ -354,7 +354,7 @@ def swapping(folder: Path) -> Iterator[None]:
 
 
 class TestRace:
-    """Each test goes on until it met the directory and the link often: a race that was not run proves nothing."""
+    """Each test goes on until it met the directory and the link often: a race not run proves nothing."""
 
     ROUNDS = 3000
     EACH = 100

@@ -44,7 +44,7 @@ def check_versions(subject: Subject) -> Iterator[Verdict]:
     for fixed, escape in FIXED_RUNC:
         if _version(engine.runtime_version) < fixed:
             reason = f"runc {engine.runtime_version} may have {escape}"
-            remedy = f"use {'.'.join(map(str, fixed))} or newer; distributions fix it without changing the number: check"
+            remedy = f"use {'.'.join(map(str, fixed))} or newer; a distribution may have fixed it in place"
             yield _threat("engine.runc", RiskLevel.MEDIUM, reason, remedy)
             return
     yield Control(id="engine", detail=f"Docker {engine.version}, runc {engine.runtime_version}")

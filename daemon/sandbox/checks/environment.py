@@ -20,7 +20,7 @@ def check(subject: Subject) -> Iterator[Verdict]:
             id="environment.dropped",
             severity=RiskLevel.LOW,
             reason=f"variables left out: {', '.join(name[:64] for name in subject.environment.dropped[:20])}",
-            remedy="they steer a loader or interpreter, or are not on the allow-list of the profile or for images",
+            remedy="they steer a loader or interpreter, or are not on an allow-list: rename or leave out",
             attack="T1574.006",
         )
     secrets = [

@@ -25,9 +25,10 @@ def check(subject: Subject) -> Iterator[Verdict]:
         yield _threat(f"limit.{name}", reason, CIS.get(name))
     if not missing and not above:
         limits = subject.options.limits
+        memory = format_size(limits.memory)
         yield Control(
             id="limits",
-            detail=f"{limits.cpus:g} CPUs, {format_size(limits.memory)}, {limits.pids} pids, {limits.timeout_s:g} s",
+            detail=f"{limits.cpus:g} CPUs, {memory}, {limits.pids} pids, {limits.timeout_s:g} s",
         )
 
 
