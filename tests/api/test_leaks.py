@@ -1,0 +1,90 @@
+"""Many launches at once, impatient clients: afterwards everything is as it was before."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from daemon import ROOT
+from tests.running import Daemon
+
+pytestmark = [pytest.mark.root, pytest.mark.docker]
+
+LAUNCHES = 60
+AT_ONCE = 20
+KILLED_CLIENTS = 10
+SETTLE_S = 20.0
+
+
+def _counts(running: Daemon) -> dict[str, int]:
+    proc = Path(f"/proc/{running.pid}")
+    listed = ["docker", "ps", "-aq", "--filter", "label=container-kit.sandbox"]
+    return {
+        "descriptors": len(list((proc / "fd").iterdir())),
+        "threads": len(list((proc / "task").iterdir())),
+        "mounts": len(Path("/proc/self/mountinfo").read_text().splitlines()),
+        "containers": len(subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()),
+    }
+
+
+async def _launch_all(running: Daemon, image: str) -> list[int]:
+    limit = asyncio.Semaphore(AT_ONCE)
+    connector = aiohttp.UnixConnector(str(running.socket), limit=0)
+    async with (
+        aiohttp.ClientSession("http://daemon", connector=connector) as session,
+        asyncio.TaskGroup() as tasks,
+    ):
+        runs = [tasks.create_task(_launch(session, limit, image, number)) for number in range(LAUNCHES)]
+    return [run.result() for run in runs]
+
+
+async def _launch(session: aiohttp.ClientSession, limit: asyncio.Semaphore, image: str, number: int) -> int:
+    body = {"image": image, "command": ["sh", "-c", f"exit {number % 100}"], "limits": {"memory": "32m"}}
+    async with limit, session.post("/v1/sandboxes?wait=true", json=body) as response:
+        result = await response.json()
+    async with session.delete(f"/v1/sandboxes/{result['sandbox_id']}") as response:
+        assert response.status == 204
+    return int(result["exit_code"])
+
+
+def _kill_clients(running: Daemon, image: str) -> None:
+    """Clients that die by SIGKILL while their launch is under way; their sandboxes end by their own limits."""
+    program = (
+        "import sys; from pathlib import Path; from tests.running import Daemon\n"
+        "Daemon(Path(sys.argv[1]), Path('/'), 0).run(sys.argv[2], 'sleep', '1')\n"
+    )
+    command = [sys.executable, "-c", program, str(running.socket), image]
+    clients = [subprocess.Popen(command, cwd=ROOT) for _ in range(KILLED_CLIENTS)]
+    for client in clients:
+        time.sleep(random.uniform(0, 0.1))
+        client.kill()
+    for client in clients:
+        client.wait()
+
+
+def _end_all(running: Daemon) -> None:
+    for sandbox in running.request("GET", "/v1/sandboxes").json()["items"]:
+        running.request("DELETE", f"/v1/sandboxes/{sandbox['id']}")
+
+
+def test_nothing_leaks(running: Daemon, image: str) -> None:
+    asyncio.run(_launch_all(running, image))  # threads and connections that are kept are made here
+    _end_all(running)
+    before = _counts(running)
+    assert asyncio.run(_launch_all(running, image)) == [number % 100 for number in range(LAUNCHES)]
+    _kill_clients(running, image)
+    deadline_s = time.monotonic() + SETTLE_S
+    while time.monotonic() < deadline_s:
+        _end_all(running)
+        after = _counts(running)
+        if all(after[name] <= before[name] for name in before):
+            break
+        time.sleep(0.5)
+    assert all(after[name] <= before[name] for name in before), (before, after)
