@@ -131,8 +131,6 @@ class Executor:
             await self._attest(origin, subject, inspected, pid)
             workspace = cleanup.enter_context(Workspace.open(pid, WORKSPACE, options.user, options.group))
             cgroup = cleanup.enter_context(Cgroup.of_pid(pid))
-            oom = watch_oom(cgroup)
-            cleanup.callback(oom.close)
             pidfd = os.pidfd_open(pid)
             cleanup.callback(os.close, pidfd)
             if options.files:
@@ -150,7 +148,6 @@ class Executor:
             cgroup=cgroup,
             limits=cgroup.limits(),
             pidfd=pidfd,
-            oom=oom,
             output=OutputLog(options.limits.output),
             durations_ms=durations_ms,
             trace_id=origin.trace_id,
@@ -194,12 +191,12 @@ class Executor:
 
     async def _run(self, sandbox: Sandbox) -> ExecutionResult:
         watch = _Watch(sandbox)
-        with _readable(sandbox.oom.fileno(), sandbox.oom.killed), _readable(sandbox.pidfd, watch.last):
+        with _readable(sandbox.pidfd, watch.last):
             status = await self._until_exit(sandbox, watch)
         for excess in watch.found_last:
             await self.limit_exceeded(sandbox, excess.kind, excess.limit, excess.message)
         sandbox.durations_ms["run"] = (time.monotonic() - sandbox.started_s) * 1000
-        sandbox.oom_killed = sandbox.oom.killed() > 0
+        sandbox.oom_killed = watch.oom_kills() > 0
         if sandbox.oom_killed:
             sandbox.message = OOM_MESSAGE
             await self.limit_exceeded(sandbox, "memory", sandbox.options.limits.memory, OOM_MESSAGE)
@@ -207,6 +204,7 @@ class Executor:
 
     async def _until_exit(self, sandbox: Sandbox, watch: _Watch) -> int:
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_watch_oom(sandbox))
             samples = tasks.create_task(self._sample(sandbox, watch))
             output = tasks.create_task(self._read_output(sandbox))
             try:
@@ -254,7 +252,9 @@ class Executor:
             log.warning("container not removed", sandbox_id=sandbox.id, reason=str(error))
         await sandbox.stream.close()
         sandbox.output.end()
-        sandbox.oom.close()
+        if sandbox.oom is not None:
+            asyncio.get_running_loop().remove_reader(sandbox.oom.fileno())
+            sandbox.oom.close()
         sandbox.cgroup.close()
         os.close(sandbox.pidfd)
         sandbox.state = State.ENDED
@@ -388,9 +388,23 @@ class _Watch:
     def last(self) -> None:
         """At the exit of pid 1: milliseconds later the cgroup and its counters are gone."""
         asyncio.get_running_loop().remove_reader(self._sandbox.pidfd)
-        self._sandbox.oom.killed()
+        self.oom_kills()
         with suppress(CgroupGone):
             self.found_last = self.sample()
+
+    def oom_kills(self) -> int:
+        """By the watch or by the last sample: an OOM may come before the one stands or after the other."""
+        watched = self._sandbox.oom.killed() if self._sandbox.oom else 0
+        return max(watched, self.usage.oom_kills if self.usage else 0)
+
+
+async def _watch_oom(sandbox: Sandbox) -> None:
+    """In a thread and after the go: under cgroup v1 the kernel takes about 7 ms to register a watch."""
+    try:
+        sandbox.oom = await asyncio.to_thread(watch_oom, sandbox.cgroup)
+    except CgroupGone:
+        return  # it ended sooner; the sample taken at its exit has the count
+    asyncio.get_running_loop().add_reader(sandbox.oom.fileno(), sandbox.oom.killed)
 
 
 @contextmanager

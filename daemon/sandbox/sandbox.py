@@ -40,10 +40,10 @@ class Sandbox:
     cgroup: Cgroup
     limits: Limits
     pidfd: int
-    oom: OomWatch
     output: OutputLog
     durations_ms: dict[str, float]
     trace_id: str | None = None
+    oom: OomWatch | None = None
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
     started_s: float = field(default_factory=time.monotonic)
     ended_s: float = 0.0

@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.root, pytest.mark.docker]
 
 LAUNCHES = 60
 AT_ONCE = 20
+POOL_FILLING = 48  # more than the daemon's bounded pools of threads and connections, so that they are full
 KILLED_CLIENTS = 10
 SETTLE_S = 20.0
 
@@ -34,8 +35,8 @@ def _counts(running: Daemon) -> dict[str, int]:
     }
 
 
-async def _launch_all(running: Daemon, image: str) -> list[int]:
-    limit = asyncio.Semaphore(AT_ONCE)
+async def _launch_all(running: Daemon, image: str, at_once: int) -> list[int]:
+    limit = asyncio.Semaphore(at_once)
     connector = aiohttp.UnixConnector(str(running.socket), limit=0)
     async with (
         aiohttp.ClientSession("http://daemon", connector=connector) as session,
@@ -55,7 +56,7 @@ async def _launch(session: aiohttp.ClientSession, limit: asyncio.Semaphore, imag
 
 
 def _kill_clients(running: Daemon, image: str) -> None:
-    """Clients that die by SIGKILL while their launch is under way; their sandboxes end by their own limits."""
+    """Clients that die by SIGKILL while their launch is under way; their sandboxes end by themselves."""
     program = (
         "import sys; from pathlib import Path; from tests.running import Daemon\n"
         "Daemon(Path(sys.argv[1]), Path('/'), 0).run(sys.argv[2], 'sleep', '1')\n"
@@ -75,10 +76,10 @@ def _end_all(running: Daemon) -> None:
 
 
 def test_nothing_leaks(running: Daemon, image: str) -> None:
-    asyncio.run(_launch_all(running, image))  # threads and connections that are kept are made here
+    asyncio.run(_launch_all(running, image, POOL_FILLING))
     _end_all(running)
     before = _counts(running)
-    assert asyncio.run(_launch_all(running, image)) == [number % 100 for number in range(LAUNCHES)]
+    assert asyncio.run(_launch_all(running, image, AT_ONCE)) == [number % 100 for number in range(LAUNCHES)]
     _kill_clients(running, image)
     deadline_s = time.monotonic() + SETTLE_S
     while time.monotonic() < deadline_s:

@@ -1,6 +1,6 @@
-"""`make bench`: launch overhead against the bare Engine API, interleaved in one run, and the cost of validation.
+"""`make bench`: launch overhead against the bare Engine API, interleaved, and the cost of validation.
 
-Both sides run the same image, command, limits, seccomp list and mounts. First byte: from the request to the first
+Both sides run the same image, command, limits and seccomp list. First byte: from the request to the first
 byte of the program's output. Prints one line of JSON last.
 """
 

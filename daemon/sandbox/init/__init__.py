@@ -1,9 +1,13 @@
-"""The static pid 1 of every sandbox, and how it is built: `python -m daemon.sandbox.init`."""
+"""The static pid 1 of every sandbox, and how it is built: `python -m daemon.sandbox.init`.
+
+Imports nothing but the standard library: the wheel's build loads this file where no dependency is installed.
+"""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("init.c")
@@ -16,15 +20,31 @@ FLAGS = ("-static", "-Os", "-s", "-Wall", "-Wextra", "-Werror", "-std=gnu11")
 
 
 def build(destination: Path = BINARY) -> Path:
-    """Raises RuntimeError that says which package is missing."""
+    """Returns `destination`, which is the old program or the new one at every moment.
+
+    Raises RuntimeError that names the missing package, or says what the compiler said.
+    """
+    with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".init-") as folder:
+        program = Path(folder) / destination.name
+        _compile(program)
+        program.chmod(0o755)
+        program.replace(destination)  # never written into: running sandboxes have the old one mounted
+    return destination
+
+
+def _compile(program: Path) -> None:
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         raise RuntimeError("no C compiler: apt-get install gcc libc6-dev")
-    command = [compiler, *FLAGS, "-o", str(destination), str(SOURCE)]
+    command = [compiler, *FLAGS, "-o", str(program), str(SOURCE)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own arguments
     if done.returncode:
-        raise RuntimeError(
-            f"{SOURCE} does not compile; is libc6-dev installed? {done.stderr.strip()[-2000:]}"
+        raise RuntimeError(_reason(done.stderr))
+
+
+def _reason(complaint: str) -> str:
+    if "cannot find -lc" in complaint or "No such file or directory" in complaint:
+        return (
+            f"the C library's headers or its static form are missing: apt-get install libc6-dev\n{complaint}"
         )
-    destination.chmod(0o755)
-    return destination
+    return f"{SOURCE} does not compile:\n{complaint.strip()[-2000:]}"

@@ -17,7 +17,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-enum { REFUSED = 125, CANNOT_RUN = 126, NOT_FOUND = 127 };
+enum { REFUSED = 125, CANNOT_RUN = 126, NOT_FOUND = 127, BY_SIGNAL = 128 };
 
 static void wait_for_go(void)
 {
@@ -48,17 +48,25 @@ static void handshake(void)
 		tcsetattr(STDIN_FILENO, TCSADRAIN, &saved);
 }
 
-static void run(char **command, const sigset_t *mask)
+static void cannot_run(const char *command, int error)
 {
-	setpgid(0, 0);
-	signal(SIGTTOU, SIG_IGN); /* or taking the terminal would stop us */
-	tcsetpgrp(STDIN_FILENO, getpid());
-	signal(SIGTTOU, SIG_DFL);
-	sigprocmask(SIG_SETMASK, mask, NULL);
-	execvp(command[0], command);
-	int error = errno;
-	dprintf(STDERR_FILENO, "container-kit: cannot run %s: %s\n", command[0], strerror(error));
+	dprintf(STDERR_FILENO, "container-kit: cannot run %s: %s\n", command, strerror(error));
 	_exit(error == ENOENT ? NOT_FOUND : CANNOT_RUN);
+}
+
+/* Every signal is still blocked, or taking the terminal would stop us: tcsetpgrp(3). */
+static void run(char **command)
+{
+	sigset_t none;
+
+	setpgid(0, 0);
+	tcsetpgrp(STDIN_FILENO, getpid());
+	for (int number = 1; number < NSIG; number++)
+		signal(number, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execvp(command[0], command);
+	cannot_run(command[0], errno);
 }
 
 /* Exits when the command has ended; the kernel then ends all that is left in the namespace. */
@@ -67,14 +75,27 @@ static void reap(pid_t command)
 	int status;
 	pid_t pid;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		if (pid == command)
-			_exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
+	while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
+		if (pid != command)
+			continue;
+		if (WIFEXITED(status))
+			_exit(WEXITSTATUS(status));
+		if (WIFSIGNALED(status))
+			_exit(BY_SIGNAL + WTERMSIG(status));
+		if (WSTOPSIG(status) == SIGTSTP) /* Ctrl-Z: no shell is here that could bring it back */
+			kill(-command, SIGCONT);
+	}
+}
+
+static void forward(pid_t command, int number)
+{
+	if (kill(-command, number) < 0) /* not yet, or no longer, in a group of its own */
+		kill(command, number);
 }
 
 int main(int argc, char **argv)
 {
-	sigset_t all, none;
+	sigset_t all;
 	pid_t command;
 
 	if (argc < 2)
@@ -82,19 +103,21 @@ int main(int argc, char **argv)
 	prctl(PR_SET_DUMPABLE, 0); /* the command has our uid: it must not trace or read us */
 	handshake();
 	sigfillset(&all);
-	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &all, NULL);
+	signal(SIGCHLD, SIG_DFL); /* inherited as ignored, it would hide every exit status */
 	command = fork();
 	if (command < 0)
-		return CANNOT_RUN;
+		cannot_run(argv[1], errno);
 	if (command == 0)
-		run(argv + 1, &none);
+		run(argv + 1);
+	/* Who closes a pipe's last end must be noticed at the other, so we hold none. */
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		close(fd);
 	for (;;) {
-		int signal_number = sigwaitinfo(&all, NULL);
+		int number = sigwaitinfo(&all, NULL);
 
-		if (signal_number == SIGCHLD)
-			reap(command);
-		else if (signal_number > 0 && kill(-command, signal_number) < 0)
-			kill(command, signal_number);
+		if (number > 0 && number != SIGCHLD)
+			forward(command, number);
+		reap(command); /* always: a flood of other signals must not hold it up */
 	}
 }
