@@ -304,10 +304,8 @@ class _Pack:
     def _names(self, descriptor: int, prefix: str) -> list[str]:
         """Paths, last first. They are counted while they are read: a directory can have millions."""
         paths = []
-        with (
-            suppress(FileNotFoundError),
-            os.scandir(descriptor) as found,
-        ):  # the directory may be removed by now
+        # A directory that has been removed by now has no entries, not even an end of them.
+        with suppress(FileNotFoundError), os.scandir(descriptor) as found:
             for entry in found:
                 self._count(prefix + entry.name, entries=1)
                 paths.append(prefix + entry.name)

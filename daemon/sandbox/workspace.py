@@ -78,9 +78,12 @@ class Workspace:
     """Reads and writes as root in a tree that a hostile program may rearrange at any moment.
 
     Paths are relative to the workspace; no symbolic link is followed and no other mount entered, even when
-    they appear in the midst of a call. Every method blocks and may be called from any thread. The files live
-    as long as this is open, also when the container is gone; their memory is freed by `close`, or by the last
-    call under way. All methods raise PathRefused, FileNotFoundError, and ValueError after `close`.
+    they appear in the midst of a call. Every method blocks and may be called from any thread. All raise
+    PathRefused, FileNotFoundError, and ValueError after `close`.
+
+    The files live as long as this is open, also when the container is gone; their memory is freed by `close`,
+    or by the last call under way. What is written here is charged to the daemon's cgroup and not to the
+    sandbox's: the size of the tmpfs is its one limit.
     """
 
     def __init__(self, descriptor: int, uid: int, gid: int) -> None:
@@ -101,8 +104,7 @@ class Workspace:
         with opened(os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
             # Not by the path as a whole: a link in the image would lead to the host's own root.
             descriptor = open_beneath(root, name, os.O_PATH | os.O_DIRECTORY, resolve=ACROSS_MOUNTS)
-            is_mount = os.fstat(root).st_dev != os.fstat(descriptor).st_dev
-        if is_mount and _is_tmpfs(descriptor):
+        if _is_mount_point(descriptor) and _is_tmpfs(descriptor):
             return cls(descriptor, uid, gid)
         os.close(descriptor)
         raise WorkspaceError(f"{path} of process {pid} is no tmpfs of its own: mount one there")
@@ -268,6 +270,10 @@ def _entries(directory: int, names: Iterable[str]) -> Iterator[Entry]:
 def _kind(mode: int) -> str:
     kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink"}
     return kinds.get(stat.S_IFMT(mode), "other")
+
+
+def _is_mount_point(descriptor: int) -> bool:
+    return os.stat("..", dir_fd=descriptor).st_dev != os.fstat(descriptor).st_dev
 
 
 def _is_tmpfs(descriptor: int) -> bool:

@@ -19,7 +19,7 @@ import docker
 import pytest
 
 from daemon.sandbox.archive import ArchiveRefused, Omitted, TarLimits
-from daemon.sandbox.beneath import PathRefused, WorkspaceError
+from daemon.sandbox.beneath import PathRefused, WorkspaceError, open_directory, open_file
 from daemon.sandbox.workspace import TooLarge, Workspace, WorkspaceFull
 
 pytestmark = pytest.mark.root
@@ -78,6 +78,11 @@ class TestOpen:
         with pytest.raises(PathRefused, match="symbolic link"):
             Workspace.open(os.getpid(), str(tmp_path / "link"), UID, GID)
 
+    def test_a_directory_within_a_tmpfs(self, folder: Path) -> None:
+        (folder / "inner").mkdir()
+        with pytest.raises(WorkspaceError, match="no tmpfs of its own"):
+            Workspace.open(os.getpid(), f"{folder}/inner", UID, GID)
+
     def test_a_directory_that_is_no_tmpfs(self) -> None:
         for path in ("/usr", "/proc"):  # on the root's file system; on another that is no tmpfs
             with pytest.raises(WorkspaceError, match="no tmpfs of its own"):
@@ -130,6 +135,30 @@ class TestClose:
         with Path("/dev/null").open("rb"):  # takes the number of the closed descriptor
             assert first + b"".join(chunks) == b"x" * MIB
 
+    def test_between_two_steps_of_a_call(
+        self, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Another sandbox's directory may get the number of the closed descriptor."""
+        decoy = tmp_path / "decoy"
+        decoy.mkdir()
+        (decoy / "f").write_bytes(SECRET)
+        workspace.write("f", b"own")
+        number = workspace._descriptor
+        taken: list[int] = []
+
+        def close_first(directory: int, path: str) -> int:
+            workspace.close()
+            while number not in taken:
+                taken.append(os.open(decoy, os.O_PATH))
+            return open_file(directory, path)
+
+        monkeypatch.setattr("daemon.sandbox.workspace.open_file", close_first)
+        try:
+            assert workspace.read("f", 100) == b"own"
+        finally:
+            for descriptor in taken:
+                os.close(descriptor)
+
 
 class TestWrite:
     def test_content_owner_and_mode_whatever_the_umask(self, workspace: Workspace, folder: Path) -> None:
@@ -148,6 +177,25 @@ class TestWrite:
     def test_chunks(self, workspace: Workspace) -> None:
         workspace.write("f", (b"x" * 1000 for _ in range(1000)))
         assert workspace.read("f", MIB) == b"x" * 1_000_000
+
+    def test_a_program_that_makes_the_directory_first(
+        self, workspace: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        misses = 0
+
+        def racing(directory: int, path: str) -> int:
+            nonlocal misses
+            try:
+                return open_directory(directory, path)
+            except FileNotFoundError:
+                misses += 1
+                if misses == 2:
+                    (folder / "new").mkdir()
+                raise
+
+        monkeypatch.setattr("daemon.sandbox.workspace.open_directory", racing)
+        workspace.write("new/f", b"x")
+        assert (misses, workspace.read("new/f", 1)) == (2, b"x")
 
     def test_replaces_and_never_writes_into(self, workspace: Workspace, folder: Path) -> None:
         workspace.write("f", b"old")
