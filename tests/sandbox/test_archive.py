@@ -455,6 +455,15 @@ class TestWriteWhileItChanges:
         assert omitted.path == "f"
         assert "shrank" in omitted.reason
 
+    def test_a_directory_removed_after_its_header(self, tree: Path) -> None:
+        (tree / "d").mkdir()
+        (tree / "f").write_bytes(b"after")
+        with opened(os.open(tree, os.O_PATH)) as root:
+            pieces = write_tar(root, LIMITS, [])
+            header = next(pieces)
+            (tree / "d").rmdir()
+            assert unpack(header + b"".join(pieces)) == {"d": None, "f": b"after"}
+
     def test_a_tree_in_turmoil_gives_a_whole_archive(self, tree: Path) -> None:
         stop = threading.Event()
 

@@ -151,7 +151,7 @@ class TestOpen:
                 with pytest.raises(PathRefused, match="leaves"):
                     open_entry(root, path)
         finally:
-            subprocess.run(["umount", tree / "a"], check=True)
+            subprocess.run(["umount", "--lazy", tree / "a"], check=True)
 
     def test_a_directory_is_no_file_and_a_file_no_directory(self, root: int) -> None:
         with pytest.raises(PathRefused, match="is a directory"):
@@ -191,7 +191,7 @@ class TestNothingBlocks:
             with opened(os.open(tmp_path, os.O_PATH)) as root, pytest.raises(PathRefused, match="device"):
                 open_file(root, "zero")
         finally:
-            subprocess.run(["umount", tmp_path], check=True)
+            subprocess.run(["umount", "--lazy", tmp_path], check=True)
 
     def test_a_leased_file(self, root: int, tree: Path) -> None:
         before = time.monotonic()

@@ -37,7 +37,7 @@ def mounted(folder: Path, options: str) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        subprocess.run(["umount", folder], check=True)
+        subprocess.run(["umount", "--lazy", folder], check=True)  # also where a failed test still has it open
 
 
 @pytest.fixture
@@ -354,6 +354,13 @@ class TestTar:
         with pytest.raises(ArchiveRefused, match="'b' has 2 bytes"):
             workspace.put_tar(stream, TarLimits(file_bytes=1))
         assert [entry.name for entry in workspace.list()] == ["a"]
+
+    def test_below_a_folder(self, workspace: Workspace) -> None:
+        assert workspace.put_tar(tar_of(a=b"1", d__b=b"2"), below="in/side") == 2
+        assert workspace.read("in/side/d/b", 10) == b"2"
+        for below in ("..", "/tmp", "in/..", ""):
+            with pytest.raises(PathRefused):
+                workspace.put_tar(tar_of(a=b"1"), below=below)
 
     def test_nothing_of_the_entry_that_was_cut_stays(self, workspace: Workspace) -> None:
         data = tar_of(a=b"1", b=b"x" * 10_000).getvalue()[:3000]
