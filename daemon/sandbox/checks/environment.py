@@ -9,9 +9,13 @@ from daemon.sandbox.checks import Subject, Verdict
 from daemon.sandbox.report import Control, RiskLevel, Threat
 
 _SECRET_NAME = re.compile(
-    r"(PASSW(OR)?D|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY|CREDENTIALS?)(_|$)", re.IGNORECASE
+    r"(PASS|PASSW(OR)?D|PASSPHRASE|SECRET|TOKEN|(API|ACCESS|PRIVATE|SIGNING)_?KEY|CREDENTIAL)S?(_|$)",
+    re.IGNORECASE,
 )
-_SECRET_VALUE = re.compile(r"AKIA[0-9A-Z]{16}|gh[pousr]_[0-9A-Za-z]{36}|-----BEGIN [A-Z ]*PRIVATE KEY-----")
+_SECRET_VALUE = re.compile(
+    r"A[KS]IA[0-9A-Z]{16}|gh[pousr]_[0-9A-Za-z]{36}|github_pat_\w{22}|xox[abprs]-[0-9A-Za-z-]{10}"
+    r"|-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.|://[^/\s:@]{1,64}:[^/\s@]{1,64}@"
+)
 
 
 def check(subject: Subject) -> Iterator[Verdict]:
@@ -42,5 +46,6 @@ def check(subject: Subject) -> Iterator[Verdict]:
 
 def _variables(subject: Subject) -> Iterator[tuple[str, str]]:
     for variable in subject.environment.variables:
-        name, _, value = variable.partition("=")
-        yield name, value[:4096]
+        name, given, value = variable.partition("=")
+        if given:  # a bare name unsets what the image has
+            yield name, value[:4096]

@@ -1,53 +1,27 @@
-"""The image: where it comes from, and what of its configuration is overridden."""
+"""The image: how exactly it is named, and what of its configuration is overridden."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from daemon.sandbox.checks import Subject, Verdict
 from daemon.sandbox.report import Control, RiskLevel, Threat
 
-DEFAULT_REGISTRY = "docker.io"
+_ID = re.compile(r"(sha256:)?[0-9a-f]{12,64}")
 
 
-def registry(reference: str) -> str:
-    """Of a reference's first component, if that has a dot, a port or is localhost: Docker's own rule."""
-    first, slash, _ = reference.partition("/")
-    if slash and ("." in first or ":" in first or first == "localhost"):
-        return DEFAULT_REGISTRY if first == "index.docker.io" else first
-    return DEFAULT_REGISTRY
-
-
-def check_registry(subject: Subject) -> Iterator[Verdict]:
-    allowed = set(subject.profile.registries.value)
-    if narrowed := subject.options.security_policy.trusted_registries:
-        allowed &= set(narrowed)
-    if subject.image.local:
-        yield from _local(subject)
-        return
-    untrusted = sorted({registry(digest) for digest in subject.image.digests} - allowed)
-    if untrusted or registry(subject.options.image) not in allowed:
-        name = untrusted[0] if untrusted else registry(subject.options.image)
-        yield _threat(
-            RiskLevel.HIGH, f"untrusted registry: {name}", f"use an image from {', '.join(sorted(allowed))}"
-        )
-    else:
-        yield Control(id="registry", detail=f"from {registry(subject.options.image)}")
-
-
-def _local(subject: Subject) -> Iterator[Verdict]:
-    if subject.profile.local_images.value:
-        yield Control(
-            id="registry", detail="built or imported on this host; signature and content were not checked"
-        )
-    else:
-        yield _threat(
-            RiskLevel.HIGH, "untrusted registry: the image is local", "use an image of a trusted registry"
-        )
-
-
-def check_configuration(subject: Subject) -> Iterator[Verdict]:
+def check(subject: Subject) -> Iterator[Verdict]:
     image = subject.image
+    if not _pinned(subject.options.image):
+        yield Threat(
+            id="image.tag",
+            severity=RiskLevel.LOW,
+            reason=f"image without a version: {subject.options.image}",
+            remedy="name a version, or better a digest",
+            cis="5.28",
+            attack="T1525",
+        )
     yield Control(id="image.id", detail=f"created by id {image.id[7:19]}: a moved tag changes nothing")
     if image.volumes:
         covered = ", ".join(volume[:64] for volume in image.volumes[:10])
@@ -58,7 +32,9 @@ def check_configuration(subject: Subject) -> Iterator[Verdict]:
         yield Control(id="image.healthcheck", detail="the image's health check does not run")
 
 
-def _threat(severity: RiskLevel, reason: str, remedy: str) -> Threat:
-    return Threat(
-        id="image.registry", severity=severity, reason=reason, remedy=remedy, cis="5.28", attack="T1204.003"
-    )
+def _pinned(reference: str) -> bool:
+    """Whether the name says which image it means: an id, a digest, or a tag other than `latest`."""
+    if "@" in reference or _ID.fullmatch(reference):
+        return True
+    _, _, tag = reference.rpartition("/")[2].partition(":")
+    return tag not in {"", "latest"}

@@ -12,10 +12,11 @@ from daemon.units import format_size
 CIS = {"memory": "5.11", "swap": "5.11", "cpus": "5.12", "pids": "5.29", "nofile": "5.19", "core": "5.19"}
 SIZES = {"memory", "swap", "workspace_size", "tmp_size", "output", "core"}
 FIELDS = ("Memory", "MemorySwap", "NanoCpus", "PidsLimit")
+ULIMITS = ("nofile", "core")
 
 
 def check(subject: Subject) -> Iterator[Verdict]:
-    missing = [field for field in FIELDS if subject.host_config[field] <= 0]
+    missing = list(_missing(subject))
     above = [name for name in LimitCeilings.model_fields if _asked(subject, name) > _ceiling(subject, name)]
     for field in missing:
         yield _threat(f"limit.{field.lower()}", f"no limit: {field}", None)
@@ -30,6 +31,14 @@ def check(subject: Subject) -> Iterator[Verdict]:
             id="limits",
             detail=f"{limits.cpus:g} CPUs, {memory}, {limits.pids} pids, {limits.timeout_s:g} s",
         )
+
+
+def _missing(subject: Subject) -> Iterator[str]:
+    """0 and -1 are Docker's ways to say "no limit"; of a ulimit only -1, as 0 is a limit."""
+    host = subject.host_config
+    ulimits = {ulimit["Name"]: min(ulimit["Soft"], ulimit["Hard"]) for ulimit in host.get("Ulimits") or ()}
+    yield from (field for field in FIELDS if (host.get(field) or 0) <= 0)
+    yield from (name for name in ULIMITS if ulimits.get(name, -1) < 0)
 
 
 def _asked(subject: Subject, name: str) -> float:

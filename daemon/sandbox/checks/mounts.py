@@ -20,6 +20,8 @@ DANGEROUS = (
     "/etc",
     "/home",
     "/lib",
+    "/lib32",
+    "/lib64",
     "/opt/container-kit",
     "/proc",
     "/root",
@@ -28,7 +30,9 @@ DANGEROUS = (
     "/sys",
     "/usr",
     "/var/lib/containerd",
+    "/var/lib/containers",
     "/var/lib/container-kit",
+    "/var/lib/crio",
     "/var/lib/docker",
     "/var/lib/kubelet",
     "/var/run",
@@ -66,7 +70,7 @@ def _judge(mount: dict[str, Any], allowed: list[str]) -> Iterator[Threat]:
         )
     elif not any(_below(os.path.realpath(source), prefix) for prefix in allowed):
         yield _refused(
-            "mount.profile", f"mount not in the profile: {source}", "put files in through the workspace"
+            "mount.profile", f"mount not in profile: {source}", "put files in through the workspace"
         )
     elif not mount["ReadOnly"]:
         yield _refused("mount.writable", f"writable mount: {source}", "mount it read-only")
@@ -90,7 +94,12 @@ def _danger(source: str, target: str, propagation: str) -> str | None:
 
 
 def _below(path: str, top: str) -> bool:
-    return PurePosixPath(path).is_relative_to(top)
+    return PurePosixPath(_one_root(path)).is_relative_to(_one_root(top))
+
+
+def _one_root(path: str) -> str:
+    """POSIX lets "//proc" be another place than "/proc" and pathlib keeps them apart; Linux does not."""
+    return "/" + path.lstrip("/")
 
 
 def _kind(path: str) -> int:

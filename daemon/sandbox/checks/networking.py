@@ -13,19 +13,29 @@ REFUSAL = "network access not permitted"
 def check(subject: Subject) -> Iterator[Verdict]:
     options, profile = subject.options, subject.profile
     if not options.require_networking:
-        if subject.body["NetworkDisabled"]:
-            yield Control(id="network", detail="network namespace of its own with only a loopback")
+        yield from _without(subject)
     elif not options.security_policy.allow_networking:
         yield _threat(
             RiskLevel.HIGH, REFUSAL, "set security_policy.allow_networking, with a profile that has a network"
         )
     elif not profile.networking.value:
         yield _threat(
-            RiskLevel.HIGH, f"{REFUSAL}: profile {profile.name!r} has none", "choose the profile `network`"
+            RiskLevel.HIGH,
+            f"{REFUSAL}: profile {profile.name!r} has no network",
+            "choose a profile that has one",
         )
     else:
         yield _threat(
             RiskLevel.MEDIUM, f"network {profile.network.value!r}: data can leave", "do without if you can"
+        )
+
+
+def _without(subject: Subject) -> Iterator[Verdict]:
+    if subject.body["NetworkDisabled"] and subject.host_config["NetworkMode"] == "none":
+        yield Control(id="network", detail="own network namespace with only a loopback")
+    else:
+        yield _threat(
+            RiskLevel.HIGH, f"{REFUSAL}: it was not asked for", "leave `host_namespaces` without net"
         )
 
 

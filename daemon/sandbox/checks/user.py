@@ -10,7 +10,7 @@ from daemon.sandbox.report import Control, RiskLevel, Threat
 
 def check(subject: Subject) -> Iterator[Verdict]:
     user, _, group = subject.body["User"].partition(":")
-    if "0" in {user, group} or not user.isdigit() or not group.isdigit():
+    if not (_unprivileged(user) and _unprivileged(group)):
         yield Threat(
             id="user.root",
             severity=RiskLevel.HIGH,
@@ -21,3 +21,8 @@ def check(subject: Subject) -> Iterator[Verdict]:
         )
     else:
         yield Control(id="user", detail=f"uid {user}, gid {group}")
+
+
+def _unprivileged(number: str) -> bool:
+    """Names do not count: the image's own /etc/passwd would say who that is."""
+    return number.isascii() and number.isdigit() and int(number) > 0

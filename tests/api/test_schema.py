@@ -1,0 +1,80 @@
+"""The API against its own OpenAPI document: generated requests, over the real socket through a relay on loopback."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.running import Daemon
+
+pytestmark = [pytest.mark.root, pytest.mark.docker]
+
+EXAMPLES = 15
+CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
+
+
+def _relay_one(client: socket.socket, path: Path) -> None:
+    with client, socket.socket(socket.AF_UNIX) as api:
+        api.connect(str(path))
+        back = threading.Thread(target=_copy, args=(api, client))
+        back.start()
+        _copy(client, api)
+        back.join()
+
+
+@contextmanager
+def relay(path: Path) -> Iterator[str]:
+    """A TCP address that leads to the Unix socket: the generator of requests speaks only TCP."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                threading.Thread(target=_relay_one, args=(client, path), daemon=True).start()
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(5)
+
+
+def test_no_generated_request_breaks_the_document(running: Daemon, tmp_path: Path) -> None:
+    document = tmp_path / "openapi.json"
+    document.write_text(json.dumps(running.request("GET", "/openapi.json").json()))
+    with relay(running.socket) as address:
+        command = [Path(sys.executable).with_name("schemathesis"), "run", document, "--url", address]
+        limits = [
+            "--max-examples",
+            str(EXAMPLES),
+            "--checks",
+            CHECKS,
+            "--seed",
+            "1",
+            "--phases",
+            "examples,coverage,fuzzing",
+        ]
+        options = [*limits, "--exclude-path", "/v1/sandboxes/{id}/attach", "--request-timeout", "20"]
+        done = subprocess.run([*command, *options], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert running.request("GET", "/healthz").json()["status"] == "ok"
