@@ -9,7 +9,7 @@ from daemon.sandbox.checks import Subject, Verdict
 from daemon.sandbox.report import Control, RiskLevel, Threat
 
 _SECRET_NAME = re.compile(
-    r"(PASS|PASSW(OR)?D|PASSPHRASE|SECRET|TOKEN|(API|ACCESS|PRIVATE|SIGNING)_?KEY|CREDENTIAL)S?(_|$)",
+    r"((^|_)PASS|PASSW(OR)?D|PASSPHRASE|SECRET|TOKEN|(API|ACCESS|PRIVATE|SIGNING)_?KEY|CREDENTIAL)S?(_|$)",
     re.IGNORECASE,
 )
 _SECRET_VALUE = re.compile(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 from typing import Any
 
 from daemon.sandbox import init
@@ -68,7 +67,7 @@ def _judge(mount: dict[str, Any], allowed: list[str]) -> Iterator[Threat]:
             cis="5.32" if why == "a socket" else "5.6",
             attack="T1611",
         )
-    elif not any(_below(os.path.realpath(source), prefix) for prefix in allowed):
+    elif not any(_below(os.path.realpath(source), _plain(prefix)) for prefix in allowed):
         yield _refused(
             "mount.profile", f"mount not in profile: {source}", "put files in through the workspace"
         )
@@ -81,8 +80,12 @@ def _refused(rule: str, reason: str, remedy: str) -> Threat:
 
 
 def _danger(source: str, target: str, propagation: str) -> str | None:
-    real = os.path.realpath(source)
-    if PurePosixPath(real).name in SOCKETS or _kind(real) == stat.S_IFSOCK:
+    source, target = _plain(source), _plain(target)
+    try:
+        real = _plain(os.path.realpath(source))
+    except OSError as error:  # a link of /proc that may not be read
+        return f"cannot be resolved: {error.strerror}"
+    if real.rpartition("/")[2] in SOCKETS or _kind(real) == stat.S_IFSOCK:
         return "a socket"
     if _kind(real) in {stat.S_IFBLK, stat.S_IFCHR}:
         return "a device"
@@ -94,12 +97,13 @@ def _danger(source: str, target: str, propagation: str) -> str | None:
 
 
 def _below(path: str, top: str) -> bool:
-    return PurePosixPath(_one_root(path)).is_relative_to(_one_root(top))
+    """Of plain paths."""
+    return path == top or path.startswith(f"{top.rstrip('/')}/")
 
 
-def _one_root(path: str) -> str:
-    """POSIX lets "//proc" be another place than "/proc" and pathlib keeps them apart; Linux does not."""
-    return "/" + path.lstrip("/")
+def _plain(path: str) -> str:
+    """POSIX lets "//proc" be another place than "/proc", so normpath keeps both slashes; Linux does not."""
+    return "/" + os.path.normpath(path).lstrip("/")
 
 
 def _kind(path: str) -> int:
