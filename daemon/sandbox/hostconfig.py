@@ -120,7 +120,7 @@ def _host_config(
         "CgroupnsMode": "host" if "cgroup" in host else "private",
         "Devices": [_device(path) for path in options.devices],
         "Tmpfs": _tmpfs_mounts(options, profile),
-        "Mounts": [_INIT_MOUNT, *map(_bind, options.mounts)],
+        "Mounts": [_init_mount(), *map(_bind, options.mounts)],
         "RestartPolicy": {"Name": "no"},
         "LogConfig": {"Type": "none"},
         "CgroupParent": cgroup_parent(engine),
@@ -184,13 +184,14 @@ def _tmpfs(options: SandboxOptions, size_bytes: int, *, executable: bool, mode: 
     )
 
 
-_INIT_MOUNT = {
-    "Type": "bind",
-    "Source": str(init.BINARY),
-    "Target": init.MOUNT_POINT,
-    "ReadOnly": True,
-    "BindOptions": {"Propagation": "rprivate"},
-}
+def _init_mount() -> dict[str, Any]:
+    return {
+        "Type": "bind",
+        "Source": str(init.BINARY),
+        "Target": init.MOUNT_POINT,
+        "ReadOnly": True,
+        "BindOptions": {"Propagation": "rprivate"},
+    }
 
 
 def _bind(mount: Mount) -> dict[str, Any]:

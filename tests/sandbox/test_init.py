@@ -259,7 +259,7 @@ class TestProcesses:
             [str(program), "grep", "-E", "^Sig(Blk|Ign|Cgt):", "/proc/self/status"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            preexec_fn=unusual,
+            preexec_fn=unusual,  # noqa: PLW1509  # no thread runs in this test
         ) as process:
             output, _ = process.communicate(init.GO, DEADLINE_S)
         assert process.returncode == 0
