@@ -10,7 +10,6 @@ import os
 import stat
 import tarfile
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -304,8 +303,7 @@ class _Pack:
     def _names(self, descriptor: int, prefix: str) -> list[str]:
         """Paths, last first. They are counted while they are read: a directory can have millions."""
         paths = []
-        # A directory that has been removed by now has no entries, not even an end of them.
-        with suppress(FileNotFoundError), os.scandir(descriptor) as found:
+        with os.scandir(descriptor) as found:
             for entry in found:
                 self._count(prefix + entry.name, entries=1)
                 paths.append(prefix + entry.name)
