@@ -35,7 +35,9 @@ class Files:
         tar = {"tar": BOOLEAN}
         return [
             Route("PUT", path, self.put, put, status=204, query=tar, errors=errors, binary_body=True),
-            Route("GET", path, self.get, get, content_type=raw, query=tar, errors=errors),
+            Route(
+                "GET", path, self.get, get, content_type=raw, query=tar, other_content_type=TAR, errors=errors
+            ),
         ]
 
     async def put(self, request: web.Request) -> web.StreamResponse:

@@ -17,7 +17,7 @@ REF = "#/components/schemas/{model}"
 
 def document(routes: list[Route]) -> dict[str, Any]:
     models: list[type[BaseModel]] = [Problem]
-    models += [model for route in routes for model in (route.body, route.answer) if model]
+    models += [model for route in routes for model in (route.body, route.answer, route.other_answer) if model]
     inputs = {route.body for route in routes}
     pairs = [(model, "validation" if model in inputs else "serialization") for model in dict.fromkeys(models)]
     _, schemas = models_json_schema(pairs, ref_template=REF)  # type: ignore[arg-type]  # literals of the mode
@@ -60,8 +60,12 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
 def _success(route: Route) -> dict[str, Any]:
     if route.answer is None and route.status in {101, 204}:
         return {"description": route.summary}
-    schema = {} if route.answer is None else {"schema": _ref(route.answer)}
-    return {"description": route.summary, "content": {route.content_type: schema}}
+    refs = [_ref(model) for model in (route.answer, route.other_answer) if model]
+    schema: dict[str, Any] = {"schema": refs[0] if len(refs) == 1 else {"anyOf": refs}} if refs else {}
+    content: dict[str, Any] = {route.content_type: schema}
+    if route.other_content_type:
+        content[route.other_content_type] = {}
+    return {"description": route.summary, "content": content}
 
 
 def _problem() -> dict[str, Any]:

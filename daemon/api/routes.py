@@ -29,6 +29,8 @@ class Route:
     query: dict[str, dict[str, Any]] = field(default_factory=dict)
     errors: tuple[int, ...] = (400, 403, 404)
     binary_body: bool = False
+    other_answer: type[BaseModel] | None = None
+    other_content_type: str | None = None
 
 
 BOOLEAN: dict[str, Any] = {"type": "boolean", "default": False}

@@ -124,6 +124,8 @@ class Sandboxes:
                 SandboxOptions,
                 SandboxView,
                 201,
+                other_answer=ExecutionResult,
+                other_content_type=LINES,
                 query=wait,
                 errors=launch_errors,
             ),
