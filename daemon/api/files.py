@@ -14,7 +14,7 @@ from daemon.api.problems import ApiError, not_found
 from daemon.api.routes import BOOLEAN, Route, flag
 from daemon.sandbox.beneath import PathRefused
 from daemon.sandbox.sandbox import Sandbox
-from daemon.sandbox.workspace import WorkspaceFull
+from daemon.sandbox.workspace import TooLarge, WorkspaceFull
 
 MAX_FILE_BYTES = 64 << 20
 MAX_TAR_BYTES = 1 << 30
@@ -89,6 +89,8 @@ async def _send_tar(request: web.Request, pieces: Iterator[bytes]) -> web.Stream
 
 def _problem(error: Exception) -> ApiError:
     match error:
+        case TooLarge():
+            return ApiError(413, "too-large", "too large", str(error))
         case WorkspaceFull():
             return ApiError(507, "workspace-full", "workspace full", str(error))
         case PathRefused():

@@ -108,7 +108,8 @@ def _as_file(value: object) -> object:
 class Limits(Strict):
     """Ceilings of one sandbox, all enforced by the kernel but for output and time, which the daemon enforces.
 
-    `/tmp`, `/var/tmp` and the workspace are memory: what is written there counts against `memory`.
+    `/tmp`, `/var/tmp` and the workspace are memory: what the program writes there counts against `memory`,
+    what the daemon puts into the workspace counts against the host and is bounded by `workspace_size`.
     """
 
     cpus: float = Field(default=1.0, ge=0.01, le=256)
