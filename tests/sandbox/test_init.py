@@ -1,52 +1,445 @@
-"""The sandbox's init, as a process of its own: its handshake, and that it gives nothing away."""
+"""The sandbox's pid 1, as pid 1 of a PID namespace of its own, with a user other than root."""
 
 from __future__ import annotations
 
+import os
+import pty
+import select
+import signal
 import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from daemon import PROFILES
 from daemon.sandbox import init
 
-PATH = {"PATH": "/usr/bin:/bin"}
-DEADLINE_S = 20
+NAMESPACE = ("unshare", "--pid", "--fork", "--mount-proc")
+AS_USER = ("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups")
+PATH = "/usr/bin:/bin"
+DEADLINE_S = 10
+PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture(autouse=True)
+def deadline() -> Iterator[None]:
+    """What is tested here hangs when it is wrong: that must fail one test, not hold up the run."""
+
+    def expired(*_: object) -> None:
+        raise TimeoutError(f"not done after {2 * DEADLINE_S} s")
+
+    previous = signal.signal(signal.SIGALRM, expired)
+    signal.alarm(2 * DEADLINE_S)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, previous)
 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return init.build(tmp_path_factory.mktemp("init") / "init")
+    folder = tmp_path_factory.mktemp("init", numbered=True)
+    for above in (folder, *folder.parents[:2]):
+        above.chmod(above.stat().st_mode | 0o011)  # its user must reach it
+    return init.build(folder / "container-kit-init")
 
 
-def run(program: Path, *command: str, given: bytes) -> tuple[int, bytes, bytes]:
+def run(program: Path, *command: str, given: bytes = init.GO, path: str = PATH) -> tuple[int, bytes, bytes]:
+    """Exit status, stdout after the ready byte, stderr."""
     done = subprocess.run(
-        [program, *command], input=given, capture_output=True, check=False, env=PATH, timeout=DEADLINE_S
+        [*NAMESPACE, *AS_USER, str(program), *command],
+        input=given,
+        capture_output=True,
+        timeout=DEADLINE_S,
+        check=False,
+        env={"PATH": path},
     )
-    return done.returncode, done.stdout, done.stderr
+    assert done.stdout.startswith(init.READY), done.stderr
+    return done.returncode, done.stdout[len(init.READY) :], done.stderr
 
 
-@pytest.mark.parametrize("given", [b"", b"g", b"no\n", b"GO\n", b"go \n", b"\ngo\n"])
-def test_nothing_but_the_go_lets_the_command_run(program: Path, given: bytes) -> None:
-    assert run(program, "echo", "ran", given=given) == (125, init.READY, b"")
+@contextmanager
+def started(
+    program: Path, *command: str, within: Sequence[str] = (*NAMESPACE, *AS_USER)
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Running, with its go given. unshare itself holds the pipes open, where it is one of `within`."""
+    with subprocess.Popen(
+        [*within, str(program), *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            assert process.stdout.read(1) == init.READY
+            process.stdin.write(init.GO)
+            yield process
+        finally:
+            end(process)
 
 
-def test_what_follows_the_go_is_the_commands_to_the_last_byte(program: Path) -> None:
-    content = bytes(range(256)) * 1000
-    assert run(program, "cat", given=init.GO + content) == (0, init.READY + content, b"")
+def child(process: subprocess.Popen[bytes]) -> int:
+    """Of unshare: the init. Of the init: its command."""
+    return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
 
 
-@pytest.mark.parametrize("status", [0, 1, 42, 255])
-def test_the_status_is_the_commands(program: Path, status: int) -> None:
-    assert run(program, "sh", "-c", f"exit {status}", given=init.GO)[0] == status
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Through its child: a killed unshare or init would leave that behind."""
+    if process.poll() is None:
+        os.kill(child(process), signal.SIGKILL)
 
 
-@pytest.mark.parametrize("number", [9, 15, 11])
-def test_a_signal_counts_from_128(program: Path, number: int) -> None:
-    assert run(program, "sh", "-c", f"kill -{number} $$", given=init.GO)[0] == 128 + number
+def read_until(descriptor: int, wanted: bytes) -> bytes:
+    found = b""
+    deadline_s = time.monotonic() + DEADLINE_S
+    while wanted not in found:
+        left_s = deadline_s - time.monotonic()
+        assert select.select([descriptor], [], [], max(0.0, left_s))[0], f"no {wanted!r} after {found!r}"
+        found += os.read(descriptor, 4096)
+    return found
 
 
-@pytest.mark.parametrize(("name", "status"), [("no-such-program", 127), ("/etc", 126), ("/etc/passwd", 126)])
-def test_what_cannot_run_is_said(program: Path, name: str, status: int) -> None:
-    code, _, errors = run(program, name, given=init.GO)
-    assert code == status
-    assert errors.startswith(f"container-kit: cannot run {name}: ".encode())
+def until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+
+
+class TestHandshake:
+    def test_ready_comes_before_anything_is_run(self, program: Path, tmp_path: Path) -> None:
+        with subprocess.Popen(
+            [*NAMESPACE, str(program), "touch", str(tmp_path / "ran")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stdout.read(1) == init.READY
+            assert not select.select([process.stdout], [], [], 0.1)[0]
+            assert not (tmp_path / "ran").exists()
+            process.stdin.write(init.GO)
+            assert process.wait(DEADLINE_S) == 0
+        assert (tmp_path / "ran").exists()
+
+    @pytest.mark.parametrize(
+        "given",
+        [b"", b"g", b"go", b"no\n", b"gone\n", b"GO\n", b"go \n", b"go\r\n", b"\n", b" go\n", b"go\0\n"],
+    )
+    def test_anything_but_the_word_is_refused_in_silence(self, program: Path, given: bytes) -> None:
+        assert run(program, "echo", "ran", given=given) == (125, b"", b"")
+
+    def test_a_refused_init_reads_no_further_than_the_first_wrong_byte(
+        self, program: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "input").write_bytes(b"gone\nrest")
+        with (tmp_path / "input").open("rb", buffering=0) as given:
+            done = subprocess.run(
+                [*NAMESPACE, str(program), "true"], stdin=given, stdout=subprocess.DEVNULL, check=False
+            )
+            assert done.returncode == 125
+            assert given.tell() == len(b"gon")
+
+    def test_without_a_command_it_is_never_ready(self, program: Path) -> None:
+        done = subprocess.run([str(program)], input=init.GO, capture_output=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (125, b"", b"")
+
+    def test_what_follows_is_the_commands_to_the_last_byte(self, program: Path) -> None:
+        content = os.urandom(1 << 20) + b"go\n\x06"
+        assert run(program, "cat", given=init.GO + content) == (0, content, b"")
+
+    def test_the_command_may_get_no_input_at_all(self, program: Path) -> None:
+        assert run(program, "cat") == (0, b"", b"")
+
+
+class TestExit:
+    @pytest.mark.parametrize("status", [0, 1, 42, 125, 255])
+    def test_status_is_the_commands(self, program: Path, status: int) -> None:
+        assert run(program, "sh", "-c", f"exit {status}")[0] == status
+
+    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV, signal.SIGRTMAX])
+    def test_a_signal_counts_from_128(self, program: Path, number: int) -> None:
+        assert run(program, "sh", "-c", f"kill -{number:d} $$")[0] == 128 + number
+
+    def test_not_found(self, program: Path) -> None:
+        status, output, errors = run(program, "no-such-program")
+        assert (status, output) == (127, b"")
+        assert errors == b"container-kit: cannot run no-such-program: No such file or directory\n"
+
+    @pytest.mark.parametrize("name", ["/etc", "/etc/passwd"])
+    def test_not_executable(self, program: Path, name: str) -> None:
+        status, output, errors = run(program, name)
+        assert (status, output) == (126, b"")
+        assert errors == f"container-kit: cannot run {name}: Permission denied\n".encode()
+
+    def test_no_process_left_for_it(self, program: Path) -> None:
+        # The limit counts all processes of the user, so one that nobody else has.
+        user = ("setpriv", "--reuid=20783", "--regid=20783", "--clear-groups", "prlimit", "--nproc=1")
+        done = subprocess.run(
+            [*NAMESPACE, *user, str(program), "true"], input=init.GO, capture_output=True, check=False
+        )
+        assert done.returncode == 126
+        assert done.stderr == b"container-kit: cannot run true: Resource temporarily unavailable\n"
+
+    def test_path_is_the_commands_own(self, program: Path) -> None:
+        assert run(program, "own")[0] == 127
+        found = program.parent / "own"
+        found.write_text("#!/bin/sh\necho found\n")
+        found.chmod(0o755)
+        assert run(program, "own", path=f"{program.parent}:/bin") == (0, b"found\n", b"")
+
+    def test_the_rest_ends_with_the_command(self, program: Path) -> None:
+        """A background process holds stdout: were it alive, there would be no end of it."""
+        begin_s = time.monotonic()
+        assert run(program, "sh", "-c", "sleep 60 & exit 3")[0] == 3
+        assert time.monotonic() - begin_s < 30
+
+
+ORPHANS = """
+import os, sys, time
+def children_of_init():
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            state, parent = open(f"/proc/{name}/stat").read().rpartition(")")[2].split()[:2]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if parent == "1" and int(name) != os.getpid():
+            yield state
+read, write = os.pipe()
+for _ in range(20):
+    if os.fork() == 0:
+        if os.fork() == 0:
+            while os.getppid() != 1:
+                time.sleep(0.001)
+            os.write(write, b"x")
+        os._exit(0)
+    os.wait()
+adopted = b""
+while len(adopted) < 20:
+    adopted += os.read(read, 20)
+until = time.monotonic() + 10
+while list(children_of_init()) and time.monotonic() < until:
+    time.sleep(0.005)
+print(len(adopted), list(children_of_init()))
+"""
+
+ANSWERS = """
+import signal
+numbers = {*range(1, signal.NSIG)} - {9, 17, 19, 32, 33}
+signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+print("waiting", flush=True)
+while True:
+    print(signal.sigwait(numbers), flush=True)
+"""
+
+
+class TestProcesses:
+    def test_orphans_are_reaped(self, program: Path) -> None:
+        assert run(program, PYTHON, "-c", ORPHANS) == (0, b"20 []\n", b"")
+
+    def test_signals_are_forwarded(self, program: Path) -> None:
+        forwarded = [1, 2, 3, 10, 12, 13, 14, 15, 18, 20, 28, 34, 64]
+        with started(program, PYTHON, "-c", ANSWERS) as process:
+            assert process.stdout is not None
+            read_until(process.stdout.fileno(), b"waiting\n")
+            for number in forwarded:
+                os.kill(child(process), number)
+                assert int(read_until(process.stdout.fileno(), b"\n")) == number
+
+    def test_a_signal_reaches_the_whole_group(self, program: Path) -> None:
+        """The shell ignores it, its child does not: the status is what the shell says of the child."""
+        script = "(trap - TERM; echo up; exec sleep 60) & trap : TERM; wait $!; wait $!; exit $?"
+        with started(program, "sh", "-c", script) as process:
+            assert process.stdout is not None
+            read_until(process.stdout.fileno(), b"up\n")
+            os.kill(child(process), signal.SIGTERM)
+            assert process.wait(DEADLINE_S) == 128 + signal.SIGTERM
+
+    def test_the_command_starts_with_default_signals(self, program: Path) -> None:
+        def unusual() -> None:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
+            for number in (signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
+                signal.signal(number, signal.SIG_IGN)
+
+        with subprocess.Popen(
+            [str(program), "cat", "/proc/self/status"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            preexec_fn=unusual,  # noqa: PLW1509  # no thread runs in this test
+        ) as process:
+            output, _ = process.communicate(init.GO, DEADLINE_S)
+        assert process.returncode == 0
+        for field in ("SigBlk", "SigIgn", "SigCgt"):
+            assert f"{field}:\t{0:016x}\n" in output.decode()
+
+    def test_it_holds_no_end_of_the_pipes(self, program: Path) -> None:
+        with started(program, "sh", "-c", "exec <&- >&- 2>&-; exec sleep 60", within=()) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stdout.read() == b""
+            assert process.poll() is None
+            with pytest.raises(BrokenPipeError):
+                process.stdin.write(b"nobody reads this")
+            process.stdin.close()
+
+
+class TestSecrecy:
+    def test_its_own_user_cannot_look_into_it(self, program: Path) -> None:
+        script = "stat -c %u /proc/1/mem /proc/self/mem; ls /proc/1/fd; cat /proc/1/environ; cat /proc/1/mem"
+        status, output, errors = run(program, "sh", "-c", script)
+        assert output == b"0\n1000\n"
+        assert errors.count(b"Permission denied") == 3
+        assert status == 1
+
+    def test_its_own_user_cannot_trace_it(self, program: Path) -> None:
+        attach = (
+            "import ctypes; libc = ctypes.CDLL(None, use_errno=True)\n"
+            "print(libc.ptrace(0x4206, 1, 0, 0), ctypes.get_errno())"  # PTRACE_SEIZE
+        )
+        assert run(program, PYTHON, "-c", attach)[:2] == (0, b"-1 1\n")  # EPERM
+
+    def test_the_command_itself_can_be_debugged(self, program: Path) -> None:
+        dumpable = "import ctypes; print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"  # PR_GET_DUMPABLE
+        assert run(program, PYTHON, "-c", dumpable)[:2] == (0, b"1\n")
+
+
+def echoes(terminal: int) -> bool:
+    return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
+
+
+@contextmanager
+def on_terminal(program: Path, *command: str) -> Iterator[tuple[int, int, subprocess.Popen[bytes]]]:
+    """The user's side, the program's side, and the process, whose init leads a session there."""
+    ours, theirs = pty.openpty()
+    line = [*NAMESPACE, "setsid", "--ctty", str(program), *command]
+    try:
+        with subprocess.Popen(line, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+            try:
+                assert os.read(ours, 1) == init.READY
+                yield ours, theirs, process
+            finally:
+                end(process)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+class TestTerminal:
+    def test_echo_is_off_until_the_go_and_restored(self, program: Path) -> None:
+        with on_terminal(program, "cat") as (ours, theirs, process):
+            assert not echoes(theirs)
+            os.write(ours, init.GO)
+            until(lambda: echoes(theirs))
+            os.write(ours, b"typed\n")
+            assert read_until(ours, b"typed\r\ntyped\r\n") == b"typed\r\ntyped\r\n"
+            os.write(ours, b"\x04")
+            assert process.wait(DEADLINE_S) == 0
+
+    def test_all_other_settings_stay(self, program: Path) -> None:
+        with on_terminal(program, "cat") as (ours, theirs, _):
+            settings = termios.tcgetattr(theirs)
+            settings[3] &= ~termios.ICANON
+            settings[3] |= termios.ECHO
+            os.write(ours, init.GO)
+            until(lambda: echoes(theirs))
+            assert termios.tcgetattr(theirs)[3] == settings[3] | termios.ICANON
+
+    def test_input_that_follows_at_once_is_the_commands(self, program: Path) -> None:
+        with on_terminal(program, "head", "-n1") as (ours, _, process):
+            os.write(ours, init.GO + b"at once\n")
+            assert b"at once\r\n" in read_until(ours, b"at once\r\n")
+            assert process.wait(DEADLINE_S) == 0
+
+    def test_the_command_has_the_terminal(self, program: Path) -> None:
+        script = "import os; print(os.tcgetpgrp(0) == os.getpid() == os.getpgrp())"
+        with on_terminal(program, PYTHON, "-c", script) as (ours, _, _process):
+            os.write(ours, init.GO)
+            assert read_until(ours, b"\r\n") == b"True\r\n"
+
+    def test_the_interrupt_key_ends_the_command(self, program: Path) -> None:
+        with on_terminal(program, "sh", "-c", "echo up; exec sleep 60") as (ours, _, process):
+            os.write(ours, init.GO)
+            read_until(ours, b"up")
+            os.write(ours, b"\x03")
+            assert process.wait(DEADLINE_S) == 128 + signal.SIGINT
+
+    def test_the_stop_key_does_not_strand_the_command(self, program: Path) -> None:
+        with on_terminal(program, "sh", "-c", "echo up; exec cat") as (ours, _, _process):
+            os.write(ours, init.GO)
+            read_until(ours, b"up\r\n")
+            os.write(ours, b"\x1a")
+            read_until(ours, b"^Z")
+            os.write(ours, b"more\n")
+            assert read_until(ours, b"more\r\nmore\r\n")
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("profile", sorted(path.stem for path in (PROFILES / "seccomp").glob("*.json")))
+def test_it_needs_no_call_that_a_profile_denies(program: Path, image: str, profile: str) -> None:
+    done = subprocess.run(
+        [
+            *("docker", "run", "--rm", "-i", "--read-only", "--network=none", "--user=1000:1000"),
+            *("--cap-drop=ALL", "--security-opt=no-new-privileges"),
+            f"--security-opt=seccomp={PROFILES}/seccomp/{profile}.json",
+            f"--mount=type=bind,src={program},dst={init.MOUNT_POINT},ro",
+            *("--entrypoint", init.MOUNT_POINT, image, "cat"),
+        ],
+        input=init.GO + b"hello",
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, init.READY + b"hello", b"")
+
+
+class TestBuild:
+    def test_the_program_needs_nothing_of_the_image(self, program: Path) -> None:
+        headers = subprocess.run(
+            ["readelf", "--program-headers", str(program)], capture_output=True, text=True, check=True
+        ).stdout
+        assert "LOAD" in headers
+        assert "INTERP" not in headers
+        assert program.stat().st_mode & 0o777 == 0o755
+
+    def test_a_rebuild_leaves_the_running_one_alone(self, tmp_path: Path) -> None:
+        destination = init.build(tmp_path / "init")
+        old = destination.stat().st_ino
+        with subprocess.Popen(
+            [destination, "true"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as process:
+            assert init.build(destination).stat().st_ino != old
+            process.communicate(init.GO, DEADLINE_S)
+        assert process.returncode == 0
+        assert list(tmp_path.iterdir()) == [destination]
+
+    def test_without_a_compiler_the_package_is_named(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        with pytest.raises(RuntimeError, match="no C compiler: apt-get install gcc libc6-dev"):
+            init.build(tmp_path / "init")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_without_a_static_library_the_package_is_named(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(init, "FLAGS", (*init.FLAGS, "-nostdlib", "-L", str(tmp_path), "-lc-missing"))
+        with pytest.raises(RuntimeError, match="apt-get install libc6-dev"):
+            init.build(tmp_path / "init")
+
+    def test_a_source_that_does_not_compile_says_why(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "init.c").write_text("int main(void) { int unused; return 0; }\n")
+        monkeypatch.setattr(init, "SOURCE", tmp_path / "init.c")
+        with pytest.raises(RuntimeError, match="unused"):
+            init.build(tmp_path / "init")

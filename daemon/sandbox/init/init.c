@@ -118,6 +118,6 @@ int main(int argc, char **argv)
 
 		if (number > 0 && number != SIGCHLD)
 			forward(command, number);
-		reap(command); /* always: a flood of other signals must not hold it up */
+		reap(command); /* always: of what is pending, lower numbers than SIGCHLD come first */
 	}
 }
