@@ -11,7 +11,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -86,15 +86,17 @@ def started(
             end(process)
 
 
-def child(process: subprocess.Popen[bytes]) -> int:
-    """Of unshare: the init. Of the init: its command."""
-    return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
+def children(process: subprocess.Popen[bytes]) -> list[int]:
+    """Of unshare: the init. Of the init: its command. None when that has just ended."""
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
     """Through its child: a killed unshare or init would leave that behind."""
     if process.poll() is None:
-        os.kill(child(process), signal.SIGKILL)
+        for pid in children(process):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def read_until(descriptor: int, wanted: bytes) -> bytes:
@@ -252,7 +254,7 @@ class TestProcesses:
             assert process.stdout is not None
             read_until(process.stdout.fileno(), b"waiting\n")
             for number in forwarded:
-                os.kill(child(process), number)
+                os.kill(children(process)[0], number)
                 assert int(read_until(process.stdout.fileno(), b"\n")) == number
 
     def test_a_signal_reaches_the_whole_group(self, program: Path) -> None:
@@ -261,7 +263,7 @@ class TestProcesses:
         with started(program, "sh", "-c", script) as process:
             assert process.stdout is not None
             read_until(process.stdout.fileno(), b"up\n")
-            os.kill(child(process), signal.SIGTERM)
+            os.kill(children(process)[0], signal.SIGTERM)
             assert process.wait(DEADLINE_S) == 128 + signal.SIGTERM
 
     def test_the_command_starts_with_default_signals(self, program: Path) -> None:
