@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -54,6 +55,14 @@ static void cannot_run(const char *command, int error)
 	_exit(error == ENOENT ? NOT_FOUND : CANNOT_RUN);
 }
 
+/* Past the C library, which keeps 32 and 33 to itself and would leave them ignored: rt_sigaction(2). */
+static void reset(int number)
+{
+	static const unsigned long by_default[4]; /* struct kernel_sigaction: handler, flags, restorer, mask */
+
+	syscall(SYS_rt_sigaction, number, by_default, NULL, sizeof(by_default[3]));
+}
+
 /* Every signal is still blocked, or taking the terminal would stop us: tcsetpgrp(3). */
 static void run(char **command)
 {
@@ -62,7 +71,7 @@ static void run(char **command)
 	setpgid(0, 0);
 	tcsetpgrp(STDIN_FILENO, getpid());
 	for (int number = 1; number < NSIG; number++)
-		signal(number, SIG_DFL);
+		reset(number);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execvp(command[0], command);
