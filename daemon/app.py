@@ -40,8 +40,7 @@ async def serve(settings: Settings) -> None:
         )
     async with AsyncExitStack() as cleanup:
         profiles = Profiles(settings.profile_dirs)
-        listener = _listen(settings)
-        cleanup.callback(listener.close)
+        listener = _listen(settings, cleanup)
         audit = AuditLog(settings.state_dir / "audit" / "audit.jsonl")
         cleanup.callback(audit.close)
         engine = Engine(settings.engine_socket)
@@ -73,7 +72,6 @@ async def _run(settings: Settings, executor: Executor, app: web.Application, lis
         await runner.cleanup()
         watchdog.cancel()
     await _record(executor, EventType.DAEMON_STOPPED)
-    _unlink(settings.socket)
 
 
 async def _sweep(executor: Executor) -> None:
@@ -108,10 +106,13 @@ def _stop_signal() -> asyncio.Event:
     return stop
 
 
-def _listen(settings: Settings) -> socket.socket:
-    """The socket that systemd passed, or one of our own. Raises ConfigError if another daemon has it."""
+def _listen(settings: Settings, cleanup: AsyncExitStack) -> socket.socket:
+    """The socket that systemd passed, or one of our own. Raises ConfigError if another daemon has it.
+
+    Only our own is removed at the end: behind a passed one its unit goes on listening.
+    """
     if passed := systemd.listen_sockets():
-        return passed[0]
+        return cleanup.enter_context(passed[0])
     path = settings.socket
     if _answers(path):
         raise ConfigError(
@@ -126,6 +127,8 @@ def _listen(settings: Settings) -> socket.socket:
             listener.bind(str(path))
         finally:
             os.umask(previous)
+        cleanup.callback(_unlink, path)
+        cleanup.enter_context(listener)
         with suppress(KeyError):  # no such group: root alone can connect
             os.chown(path, 0, grp.getgrnam(settings.socket_group).gr_gid)
     except OSError as error:
