@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import select
@@ -12,6 +13,7 @@ from typing import Final, Protocol
 from daemon.sandbox.cgroup import Cgroup, CgroupGone, read_counters
 
 _OOM_KILL = re.compile(rb"^oom_kill (\d+)$", re.MULTILINE)
+REMOVED = (errno.ENOENT, errno.ENODEV)  # before its files were opened, and between that and their use
 _NEVER = 1 << 62  # a threshold that no usage crosses
 
 
@@ -47,7 +49,9 @@ def watch_oom(cgroup: Cgroup) -> OomWatch:
     memory = cgroup.directories["memory"]
     try:
         return _SignalWatch(memory.path) if memory.version == 1 else _FileWatch(memory.path / "memory.events")
-    except FileNotFoundError as error:
+    except OSError as error:
+        if error.errno not in REMOVED:
+            raise
         raise CgroupGone(f"{memory.path} was removed") from error
 
 

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import docker
 import pytest
@@ -24,6 +26,7 @@ from daemon.sandbox.cgroup import (
     UNLIMITED,
     Cgroup,
     CgroupGone,
+    Directory,
     Limits,
     Usage,
     find_directories,
@@ -574,3 +577,27 @@ def settle(watch: OomWatch) -> int:
         assert watch.killed() >= killed
         killed = watch.killed()
     return killed
+
+
+V1_MEMORY = Path("/sys/fs/cgroup/memory")
+
+
+@pytest.mark.root
+@pytest.mark.skipif(
+    not (V1_MEMORY / "cgroup.event_control").exists(), reason="no cgroup v1 memory controller"
+)
+def test_a_removal_in_the_midst_of_the_registration_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that were opened in time answer ENODEV from then on."""
+    path = V1_MEMORY / f"container-kit-test-{os.getpid()}"
+    path.mkdir()
+    write = os.write
+
+    def remove_then_write(descriptor: int, data: bytes) -> int:
+        path.rmdir()
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", remove_then_write)
+    cgroup = cast("Cgroup", SimpleNamespace(directories={"memory": Directory(1, path)}))
+    with pytest.raises(CgroupGone):
+        watch_oom(cgroup)
+    assert not path.exists()
