@@ -174,10 +174,6 @@ class Executor:
 
     async def _go(self, sandbox: Sandbox) -> None:
         await sandbox.stream.write(init.GO)
-        if sandbox.options.stdin is not None:
-            await sandbox.stream.write(sandbox.options.stdin.encode())
-        if not sandbox.options.interactive:
-            sandbox.stream.end_input()
         sandbox.started_s = time.monotonic()
 
     async def _supervise(self, sandbox: Sandbox) -> None:
@@ -205,6 +201,7 @@ class Executor:
     async def _until_exit(self, sandbox: Sandbox, watch: _Watch) -> int:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_watch_oom(sandbox))
+            given = tasks.create_task(_give_input(sandbox))
             samples = tasks.create_task(self._sample(sandbox, watch))
             output = tasks.create_task(self._read_output(sandbox))
             try:
@@ -214,6 +211,7 @@ class Executor:
                 status = await self._time_out(sandbox)
             await asyncio.wait([output], timeout=OUTPUT_DRAIN_S)
             samples.cancel()
+            given.cancel()
             output.cancel()
         return status
 
@@ -396,6 +394,15 @@ class _Watch:
         """By the watch or by the last sample: an OOM may come before the one stands or after the other."""
         watched = self._sandbox.oom.killed() if self._sandbox.oom else 0
         return max(watched, self.usage.oom_kills if self.usage else 0)
+
+
+async def _give_input(sandbox: Sandbox) -> None:
+    """Beside the run: a program that does not read must not hold up its launch, nor its end fail it."""
+    with suppress(ConnectionError):
+        if sandbox.options.stdin is not None:
+            await sandbox.stream.write(sandbox.options.stdin.encode())
+        if not sandbox.options.interactive:
+            sandbox.stream.end_input()
 
 
 async def _watch_oom(sandbox: Sandbox) -> None:

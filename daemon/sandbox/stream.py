@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -46,8 +47,8 @@ class Stream:
         await self._writer.drain()
 
     def end_input(self) -> None:
-        """The program reads end-of-file; its output goes on."""
-        if self._writer.can_write_eof():
+        """The program reads end-of-file; its output goes on. One that has ended already is fine."""
+        with suppress(OSError):  # ENOTCONN, which is no ConnectionError: the engine was faster
             self._writer.write_eof()
 
     async def first_byte(self) -> bytes:
@@ -82,7 +83,8 @@ class Stream:
             yield output
 
     async def close(self) -> None:
-        self._writer.close()
+        """Input that was not taken is dropped: to wait for its reader would be to wait for ever."""
+        self._writer.transport.abort()
         try:
             await self._writer.wait_closed()
         except (ConnectionError, BrokenPipeError):

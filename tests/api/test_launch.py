@@ -166,3 +166,16 @@ def test_the_pids_limit_is_reported(running: Daemon, image: str) -> None:
     }
     assert "pids" in kinds
     assert result["pids_peak"] == 8
+
+
+@pytest.mark.parametrize(("script", "status"), [("sleep 2; exit 4", 4), ("exit 5", 5)])
+def test_input_that_nobody_reads_is_no_obstacle(
+    running: Daemon, image: str, script: str, status: int
+) -> None:
+    body = {"image": image, "command": ["sh", "-c", script], "stdin": "x" * (1 << 20)}
+    sandbox = running.request("POST", "/v1/sandboxes", body).json()
+    assert running.request("GET", f"/v1/sandboxes/{sandbox['id']}/result").json()["exit_code"] == status
+
+
+def test_large_input_arrives_whole(running: Daemon, image: str) -> None:
+    assert running.run(image, "wc", "-c", stdin="x" * (1 << 20))["stdout"].strip() == str(1 << 20)
