@@ -37,9 +37,9 @@ class Engine:
             base_url=f"unix://{socket}", version=API, timeout=int(deadline_s), max_pool_size=THREADS
         )
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="engine")
-        self._waits = aiohttp.ClientSession(
-            connector=aiohttp.UnixConnector(path=str(socket), limit=0), timeout=aiohttp.ClientTimeout()
-        )
+        # One connection a running sandbox, closed with it: each lasts so long that keeping it gains nothing.
+        connector = aiohttp.UnixConnector(path=str(socket), limit=0, force_close=True)
+        self._waits = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout())
 
     async def close(self) -> None:
         await self._waits.close()
