@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.sandbox import init
-from daemon.sandbox.cgroup import Cgroup, Limits
+from daemon.sandbox.cgroup import Limits
 
 CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 NAMESPACES = ("mnt", "pid", "net", "ipc", "uts", "cgroup")
@@ -55,26 +55,22 @@ class Observed:
     limits: Limits
 
 
-def observe(pid: int) -> Observed:
-    """Raises OSError if the process is gone."""
+def observe(pid: int, limits: Limits) -> Observed:
+    """`limits` are those of its cgroup. Raises OSError if the process is gone."""
     proc = Path(f"/proc/{pid}")
     executable = (proc / "exe").stat()
-    limits = _process_limits((proc / "limits").read_text())
-    cgroup = Cgroup.of_pid(pid)
-    try:
-        return Observed(
-            status=_fields((proc / "status").read_text()),
-            executable=(executable.st_dev, executable.st_ino),
-            namespaces=_namespaces(proc),
-            mounts=parse_mountinfo((proc / "mountinfo").read_text()),
-            interfaces=_interfaces((proc / "net/dev").read_text()),
-            open_files=limits.get("Max open files", ""),
-            core=limits.get("Max core file size", ""),
-            apparmor=_apparmor(proc),
-            limits=cgroup.limits(),
-        )
-    finally:
-        cgroup.close()
+    process_limits = _process_limits((proc / "limits").read_text())
+    return Observed(
+        status=_fields((proc / "status").read_text()),
+        executable=(executable.st_dev, executable.st_ino),
+        namespaces=_namespaces(proc),
+        mounts=parse_mountinfo((proc / "mountinfo").read_text()),
+        interfaces=_interfaces((proc / "net/dev").read_text()),
+        open_files=process_limits.get("Max open files", ""),
+        core=process_limits.get("Max core file size", ""),
+        apparmor=_apparmor(proc),
+        limits=limits,
+    )
 
 
 def differences(body: dict[str, Any], seen: Observed) -> list[Difference]:

@@ -24,9 +24,7 @@ class ExecutionResult(BaseModel):
     stderr: str
     stdout_truncated: bool = False
     stderr_truncated: bool = False
-    durations_ms: dict[str, float] = Field(
-        description="of each phase: validate, create, start, attest, run, collect"
-    )
+    durations_ms: dict[str, float] = Field(description="of each phase: validate, create, start, attest, run")
     cpu_ns: int = 0
     memory_peak_bytes: int = 0
     pids_peak: int = 0

@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from daemon.audit.record import Actor
-from daemon.sandbox.cgroup import Cgroup, Limits
+from daemon.audit.trail import Trail
+from daemon.sandbox.cgroup import Cgroup, Limits, Usage
 from daemon.sandbox.oom import OomWatch
 from daemon.sandbox.options import SandboxOptions
 from daemon.sandbox.output import OutputLog
 from daemon.sandbox.report import SecurityReport
 from daemon.sandbox.result import ExecutionResult
-from daemon.sandbox.stream import Stream
+from daemon.sandbox.stream import Channel, Stream
 from daemon.sandbox.workspace import Workspace
 
 
@@ -32,6 +33,7 @@ class Sandbox:
     session_id: str
     options: SandboxOptions
     owner: Actor
+    trail: Trail
     report: SecurityReport
     container_id: str
     pid: int
@@ -42,7 +44,6 @@ class Sandbox:
     pidfd: int
     output: OutputLog
     durations_ms: dict[str, float]
-    trace_id: str | None = None
     oom: OomWatch | None = None
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
     started_s: float = field(default_factory=time.monotonic)
@@ -55,6 +56,32 @@ class Sandbox:
     result: asyncio.Future[ExecutionResult] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
+
+    @property
+    def trace_id(self) -> str | None:
+        return self.trail.trace_id
+
+    def outcome(self, status: int | None, message: str, usage: Usage | None) -> ExecutionResult:
+        """`status` as a shell has it, 128 and the signal's number; None where it was lost."""
+        return ExecutionResult(
+            sandbox_id=self.id,
+            session_id=self.session_id,
+            exit_code=status,
+            signal=status - 128 if status is not None and 128 < status <= 192 else None,
+            oom_killed=self.oom_killed,
+            timed_out=self.timed_out,
+            killed=self.killed,
+            message=message,
+            stdout=self.output.of(Channel.STDOUT).decode(errors="replace"),
+            stderr=self.output.of(Channel.STDERR).decode(errors="replace"),
+            stdout_truncated=self.output.truncated(Channel.STDOUT),
+            stderr_truncated=self.output.truncated(Channel.STDERR),
+            durations_ms={phase: round(value, 3) for phase, value in self.durations_ms.items()},
+            cpu_ns=usage.cpu_ns if usage else 0,
+            memory_peak_bytes=usage.memory_peak_bytes if usage else 0,
+            pids_peak=usage.pids_peak if usage else 0,
+            report_id=self.report.id,
+        )
 
 
 class Registry:

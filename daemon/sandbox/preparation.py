@@ -1,0 +1,185 @@
+"""From a judged request to a sandbox in which only the go is missing.
+
+Its EXECUTION_STARTED is written ahead: the disk has it before the program can run, and while the engine is
+busy anyway. A sandbox that then comes to nothing has a second event that says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from daemon.audit.record import Actor, EventType
+from daemon.audit.trail import Trail
+from daemon.errors import AttestationError, EngineError
+from daemon.findings import Severity
+from daemon.sandbox import attest, init
+from daemon.sandbox.cgroup import Cgroup
+from daemon.sandbox.checks import Subject
+from daemon.sandbox.clock import timed
+from daemon.sandbox.engine import Engine
+from daemon.sandbox.first_process import first_pid
+from daemon.sandbox.hostconfig import WORKSPACE
+from daemon.sandbox.options import SandboxOptions
+from daemon.sandbox.output import OutputLog
+from daemon.sandbox.report import SecurityReport
+from daemon.sandbox.sandbox import Sandbox
+from daemon.sandbox.stream import Stream
+from daemon.sandbox.workspace import Workspace
+
+READY_DEADLINE_S = 30.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was judged, for whom, and what its container is to be labelled with."""
+
+    subject: Subject
+    report: SecurityReport
+    actor: Actor
+    trail: Trail
+    labels: dict[str, str]
+    durations_ms: dict[str, float]
+
+
+@asynccontextmanager
+async def together() -> AsyncIterator[asyncio.TaskGroup]:
+    """A task group whose first error comes out as itself: callers tell errors apart by type."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            yield tasks
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from group
+
+
+async def prepare(
+    engine: Engine, request: Request, cleanup: AsyncExitStack, tasks: asyncio.TaskGroup
+) -> Sandbox:
+    """Creates, starts and attests; whatever fails, `cleanup` leaves nothing behind.
+
+    The start call is still under way in `tasks` when this returns: the engine ends it milliseconds after
+    our init has said that it is in, and by then the runtime has applied all that it will ever apply.
+    """
+    subject, durations_ms, ready = request.subject, request.durations_ms, asyncio.Event()
+    with timed(durations_ms, "create"):
+        container = await _create(engine, request, cleanup)
+        # Asked for now: while a container starts, the engine holds the lock that an answer needs.
+        inspecting = tasks.create_task(engine.inspect(container))
+        stream = await engine.attach(container, tty=subject.options.tty)
+        cleanup.push_async_callback(stream.close)
+    with timed(durations_ms, "start"):
+        starting = tasks.create_task(_start(engine, container, ready))
+        recording = tasks.create_task(_record_start(request, container))
+        await _ready(stream)
+        ready.set()
+    with timed(durations_ms, "attest"):
+        pid = first_pid(container, subject.engine)
+        if pid is None:
+            await starting
+            pid = int((await engine.inspect(container))["State"]["Pid"])
+        sandbox = _open(request, container, pid, stream, cleanup)
+        await _attest(request, sandbox, (await inspecting)["Image"])
+        if subject.options.files:
+            await asyncio.to_thread(_write_files, sandbox.workspace, subject.options)
+        await recording
+    return sandbox
+
+
+async def _create(engine: Engine, request: Request, cleanup: AsyncExitStack) -> str:
+    body = {**request.subject.body, "Labels": {**request.subject.body["Labels"], **request.labels}}
+    container = await engine.create(body, f"container-kit-{request.trail.sandbox_id}")
+    cleanup.push_async_callback(engine.remove, container)
+    return container
+
+
+async def _start(engine: Engine, container: str, ready: asyncio.Event) -> None:
+    """Once init is in, the engine's trouble with its own answer is no longer the sandbox's."""
+    try:
+        await engine.start(container)
+    except EngineError as error:
+        if not ready.is_set():
+            raise
+        log.warning("the engine failed a start that had happened", container=container, reason=str(error))
+
+
+async def _record_start(request: Request, container: str) -> None:
+    details = _started(request, container)
+    await request.trail.record(EventType.EXECUTION_STARTED, Severity.LOW, "allowed", details)
+
+
+async def _ready(stream: Stream) -> None:
+    async with asyncio.timeout(READY_DEADLINE_S):
+        ready = await stream.first_byte()
+    if ready != init.READY:
+        raise EngineError("the sandbox's init did not start: is the program's folder readable by the engine?")
+
+
+def _open(request: Request, container: str, pid: int, stream: Stream, cleanup: AsyncExitStack) -> Sandbox:
+    """The pidfd first: from then on `pid` is this process or none."""
+    options = request.subject.options
+    pidfd = os.pidfd_open(pid)
+    cleanup.callback(os.close, pidfd)
+    cgroup = cleanup.enter_context(Cgroup.of_pid(pid))
+    return Sandbox(
+        id=request.trail.sandbox_id,
+        session_id=request.trail.session_id,
+        options=options,
+        owner=request.actor,
+        trail=request.trail,
+        report=request.report,
+        container_id=container,
+        pid=pid,
+        stream=stream,
+        workspace=cleanup.enter_context(Workspace.open(pid, WORKSPACE, options.user, options.group)),
+        cgroup=cgroup,
+        limits=cgroup.limits(),
+        pidfd=pidfd,
+        output=OutputLog(options.limits.output),
+        durations_ms=request.durations_ms,
+    )
+
+
+async def _attest(request: Request, sandbox: Sandbox, image_id: str) -> None:
+    """Raises AttestationError, after an audit event that names each difference."""
+    found = _differences(request, sandbox, image_id)
+    if not found:
+        return
+    details = {"differences": found, "image": sandbox.options.image}
+    await request.trail.record(EventType.SECURITY_VIOLATION, Severity.CRITICAL, "killed", details)
+    raise AttestationError(found)
+
+
+def _differences(request: Request, sandbox: Sandbox, image_id: str) -> list[str]:
+    seen = attest.observe(sandbox.pid, sandbox.limits)
+    found = [str(difference) for difference in attest.differences(request.subject.body, seen)]
+    if image_id != request.subject.image.id:
+        found.append(f"image is {image_id}, asked for {request.subject.image.id}")
+    if sandbox.container_id not in (cgroup := sandbox.cgroup.directories["pids"].path.name):
+        found.append(f"cgroup is {cgroup}, asked for one of container {sandbox.container_id}")
+    return found
+
+
+def _started(request: Request, container: str) -> dict[str, Any]:
+    options, report = request.subject.options, request.report
+    return {
+        "image": options.image,
+        "image_id": report.image_id,
+        "profile": options.profile,
+        "risk_level": report.risk_level,
+        "report_id": report.id,
+        "container_id": container,
+        "command": [part[:256] for part in (options.command + options.args)[:64]],
+    }
+
+
+def _write_files(workspace: Workspace, options: SandboxOptions) -> None:
+    for path, file in options.files.items():
+        workspace.write(path, file.data(), file.mode)

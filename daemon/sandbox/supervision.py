@@ -1,0 +1,157 @@
+"""A sandbox from its go to its end: input, output, limits, and the exit."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from daemon.audit.record import EventType
+from daemon.findings import Severity
+from daemon.sandbox import resources
+from daemon.sandbox.cgroup import CgroupGone, Usage
+from daemon.sandbox.engine import Engine
+from daemon.sandbox.oom import watch_oom
+from daemon.sandbox.result import ExecutionResult
+from daemon.sandbox.sandbox import Sandbox
+
+FIRST_SAMPLE_INTERVAL_S = 0.02
+SAMPLE_INTERVAL_S = 0.5
+OUTPUT_DRAIN_S = 2.0
+KILL_DEADLINE_S = 30.0
+OOM_MESSAGE = "container killed: memory limit exceeded"
+
+
+async def supervise(engine: Engine, sandbox: Sandbox) -> ExecutionResult:
+    """Returns when it has ended and what it wrote was read. Raises EngineError, AuditError."""
+    samples = _Samples(sandbox)
+    with _readable(sandbox.pidfd, samples.last):
+        status = await _until_exit(engine, sandbox, samples)
+    for excess in samples.found_last:
+        await _exceeded(sandbox, excess.kind, excess.limit, excess.message)
+    sandbox.durations_ms["run"] = (time.monotonic() - sandbox.started_s) * 1000
+    sandbox.oom_killed = samples.oom_kills() > 0
+    if sandbox.oom_killed:
+        sandbox.message = OOM_MESSAGE
+        await _exceeded(sandbox, "memory", sandbox.options.limits.memory, OOM_MESSAGE)
+    return sandbox.outcome(status, sandbox.message, samples.usage)
+
+
+async def _until_exit(engine: Engine, sandbox: Sandbox, samples: _Samples) -> int:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_watch_oom(sandbox))
+        beside = [tasks.create_task(work) for work in (_give_input(sandbox), _sample(sandbox, samples))]
+        output = tasks.create_task(_read_output(sandbox))
+        status = await _exit_status(engine, sandbox, samples.ended)
+        await asyncio.wait([output], timeout=OUTPUT_DRAIN_S)
+        for task in (*beside, output):
+            task.cancel()
+    return status
+
+
+async def _exit_status(engine: Engine, sandbox: Sandbox, ended: asyncio.Event) -> int:
+    """The engine is asked once the kernel has told the end: no call to it lasts as long as a sandbox."""
+    limit_s = sandbox.options.limits.timeout_s
+    try:
+        async with asyncio.timeout(limit_s):
+            await ended.wait()
+    except TimeoutError:
+        await _time_out(engine, sandbox, limit_s)
+        async with asyncio.timeout(KILL_DEADLINE_S):
+            await ended.wait()
+    return await engine.wait(sandbox.container_id)
+
+
+async def _time_out(engine: Engine, sandbox: Sandbox, limit_s: float) -> None:
+    sandbox.timed_out = True
+    sandbox.message = f"container killed: time limit of {limit_s:g} s exceeded"
+    await _exceeded(sandbox, "timeout", limit_s, sandbox.message)
+    await engine.kill(sandbox.container_id)
+
+
+async def _read_output(sandbox: Sandbox) -> None:
+    """To the end of the stream, also past the limit: a full pipe would hold the program up."""
+    reported = False
+    async for output in sandbox.stream.outputs():
+        if not sandbox.output.append(output) and not reported:
+            reported = True
+            limit, name = sandbox.options.limits.output, output.channel.name.lower()
+            await _exceeded(sandbox, "output", limit, f"output beyond {limit} bytes of {name} dropped")
+
+
+async def _give_input(sandbox: Sandbox) -> None:
+    """Beside the run: a program that does not read must not hold up its launch, nor its end fail it."""
+    with suppress(ConnectionError):
+        if sandbox.options.stdin is not None:
+            await sandbox.stream.write(sandbox.options.stdin.encode())
+        if not sandbox.options.interactive:
+            sandbox.stream.end_input()
+
+
+async def _watch_oom(sandbox: Sandbox) -> None:
+    """In a thread and after the go: under cgroup v1 the kernel takes about 7 ms to register a watch."""
+    try:
+        sandbox.oom = await asyncio.to_thread(watch_oom, sandbox.cgroup)
+    except CgroupGone:
+        return  # it ended sooner; the sample taken at its exit has the count
+    asyncio.get_running_loop().add_reader(sandbox.oom.fileno(), sandbox.oom.killed)
+
+
+async def _sample(sandbox: Sandbox, samples: _Samples) -> None:
+    """Until the cgroup is gone. Each kind of excess is reported once a sandbox."""
+    with suppress(CgroupGone):
+        while True:
+            for excess in samples.take():
+                await _exceeded(sandbox, excess.kind, excess.limit, excess.message)
+            await asyncio.sleep(samples.interval_s)
+
+
+async def _exceeded(sandbox: Sandbox, kind: str, limit: float, message: str) -> None:
+    details = {"kind": kind, "limit": limit, "message": message}
+    await sandbox.trail.record(EventType.RESOURCE_LIMIT_EXCEEDED, Severity.MEDIUM, "limited", details)
+
+
+class _Samples:
+    """Of one sandbox's usage: the first at once, for a short run; later ones half a second apart."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+        self._seen: set[str] = set()
+        self.usage: Usage | None = None
+        self.found_last: list[resources.Exceeded] = []
+        self.ended = asyncio.Event()
+        self.interval_s = FIRST_SAMPLE_INTERVAL_S
+
+    def take(self) -> list[resources.Exceeded]:
+        """What was exceeded for the first time; memory is the OOM watch's to tell. Raises CgroupGone."""
+        before, self.usage = self.usage, self._sandbox.cgroup.usage()
+        self.interval_s = min(SAMPLE_INTERVAL_S, self.interval_s * 2)
+        exceeded = resources.exceeded(before or self.usage, self.usage, self._sandbox.limits)
+        exceeded += resources.workspace_exceeded(self._sandbox.workspace.statvfs())
+        new = [e for e in exceeded if e.kind not in self._seen and e.kind != resources.ExceededKind.MEMORY]
+        self._seen.update(e.kind for e in new)
+        return new
+
+    def last(self) -> None:
+        """At the exit of pid 1: milliseconds later the cgroup and its counters are gone."""
+        asyncio.get_running_loop().remove_reader(self._sandbox.pidfd)
+        self.ended.set()
+        self.oom_kills()
+        with suppress(CgroupGone):
+            self.found_last = self.take()
+
+    def oom_kills(self) -> int:
+        """By the watch or by the last sample: an OOM may come before the one stands or after the other."""
+        watched = self._sandbox.oom.killed() if self._sandbox.oom else 0
+        return max(watched, self.usage.oom_kills if self.usage else 0)
+
+
+@contextmanager
+def _readable(descriptor: int, callback: Callable[[], object]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    loop.add_reader(descriptor, callback)
+    try:
+        yield
+    finally:
+        loop.remove_reader(descriptor)
