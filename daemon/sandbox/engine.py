@@ -42,7 +42,7 @@ class Engine:
         self.socket = socket
         self._deadline_s = deadline_s
         self._client = docker.APIClient(
-            base_url=f"unix://{socket}", version=API, timeout=int(deadline_s), num_pools=THREADS
+            base_url=f"unix://{socket}", version=API, timeout=int(deadline_s), max_pool_size=THREADS
         )
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="engine")
         connector = aiohttp.UnixConnector(path=str(socket), limit=CONNECTIONS)
