@@ -45,3 +45,11 @@ class QuotaExceeded(PolicyError):
 
 class AuditError(Exception):
     """The audit log could not be made durable: nothing may be launched without a record of it."""
+
+
+class SensorError(Exception):
+    """A sensor cannot be used on this host, or died; the message says which and why."""
+
+
+class ResponseError(Exception):
+    """A response to a finding could not be carried out."""

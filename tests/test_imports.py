@@ -20,8 +20,9 @@ OURS = ("daemon", "detectors", "exporters")
 # All that these may import of ours, besides themselves.
 ONLY = {
     "daemon.events": (),
+    "daemon.expectation": (),
     "daemon.findings": ("daemon.events",),
-    "detectors": ("daemon.events", "daemon.findings"),
+    "detectors": ("daemon.events", "daemon.expectation", "daemon.findings"),
     "exporters": ("daemon.events", "daemon.findings", "daemon.audit.record"),
 }
 # What these must not import. The rest of the daemon may import each other as need be.
