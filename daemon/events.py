@@ -224,7 +224,7 @@ class NodeMade(SyscallEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mounted(SyscallEvent):
-    """mount, umount2, move_mount, fsopen, fsmount, open_tree, mount_setattr, pivot_root, chroot: as passed."""
+    """mount, umount2, move_mount, fsopen, fsmount, open_tree, mount_setattr, pivot_root, chroot."""
 
     source: str = ""
     target: str = ""

@@ -50,7 +50,7 @@ class Expectation:
     egress: tuple[IPv4Network | IPv6Network, ...] | None = None
     """None: anywhere, if `networking`."""
     fresh_exec: bool = True
-    """Whether running a file that is not the image's is in order: an executable workspace, a writable root."""
+    """Whether running a file that is not the image's is in order: executable workspace, writable root."""
     exec_allowed: bool = True
     """Whether a second program may be started in it from outside."""
 

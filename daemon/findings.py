@@ -50,7 +50,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """`identifier` makes it the same finding again: within one sandbox and rule it is counted, not told anew."""
+    """`identifier` makes it the same one again: within a sandbox and rule it is counted, not told anew."""
 
     rule: Rule
     event: Event
