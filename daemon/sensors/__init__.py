@@ -9,7 +9,7 @@ from daemon.events import Event, Tier
 
 
 class Sensor(Protocol):
-    """Iterate it until it ends or is closed. Opening one raises SensorError where the host has no such thing."""
+    """Iterate it until it ends or is closed. Opening it raises SensorError where the host lacks it."""
 
     tier: Tier
 
