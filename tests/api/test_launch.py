@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from tests.kernel.test_seccomp import OTHER_ABI_REFUSALS, departures, other_abi_answers
 from tests.running import Daemon
 
 pytestmark = [pytest.mark.root, pytest.mark.docker]
@@ -105,6 +106,8 @@ def test_the_sandbox_seen_from_inside(running: Daemon, image: str) -> None:
     assert all(seen["exec"][folder] != "ok" for folder in ("/tmp", "/var/tmp", "/workspace", "/dev/shm"))
     assert seen["rlimits"]["nofile"] == [1024, 1024]
     assert seen["rlimits"]["core"] == [0, 0]
+    assert departures("strict", seen) == {}
+    assert other_abi_answers(seen) <= OTHER_ABI_REFUSALS
 
 
 def test_the_build_profile_runs_what_it_made(running: Daemon, image: str) -> None:
