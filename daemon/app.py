@@ -7,6 +7,7 @@ import grp
 import os
 import signal
 import socket
+import time
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from daemon.audit.log import AuditLog
 from daemon.audit.record import EventType, SecurityAuditEvent
 from daemon.errors import ConfigError, EngineError
 from daemon.findings import Severity
+from daemon.ledger import Ledger, boot_clock
 from daemon.metrics import Metrics
 from daemon.sandbox import init
 from daemon.sandbox.engine import Engine
@@ -50,7 +52,8 @@ async def serve(settings: Settings) -> None:
         cleanup.callback(metrics.close)
         audit.on_record = metrics.count
         executor = Executor(engine, HostState(engine), profiles, audit, registry)
-        app = application(executor, Access(settings.callers, registry), audit, metrics)
+        ledger = Ledger(boot_clock(time.time_ns(), time.monotonic_ns()))
+        app = application(executor, Access(settings.callers, registry), audit, ledger, metrics)
         await _run(settings, executor, app, listener)
 
 

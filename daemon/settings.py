@@ -87,6 +87,8 @@ class Settings(BaseSettings):
     profile_dirs: list[Path] = [PROFILES, Path("/etc/container-kit/profiles")]
     debug: bool = False
     security_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    watch: Literal["managed", "labelled", "all"] = "managed"
+    unmanaged_response: Literal["alert", "pause", "quarantine", "kill"] = "alert"
     retained_sandboxes: int = Field(default=100, ge=0, le=10_000)
     callers: list[CallerRule] = [ROOT_RULE, GROUP_RULE]
 

@@ -1,25 +1,19 @@
-"""Audit events as they happen (server-sent events), and findings."""
+"""Audit events as they happen: server-sent events."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel
 
 from daemon.api.access import Access, Caller
 from daemon.api.problems import ApiError
-from daemon.api.routes import BOOLEAN, Route, answer, flag
+from daemon.api.routes import BOOLEAN, Route, flag
 from daemon.audit.log import AuditLog
 from daemon.audit.record import EventType, SecurityAuditEvent
 from daemon.findings import Severity
 
 MAX_SEQ = (1 << 63) - 1
-
-
-class FindingList(BaseModel):
-    items: list[dict[str, Any]]
-    next: str | None = None
 
 
 class Events:
@@ -43,8 +37,7 @@ class Events:
                 "Your audit events; Last-Event-ID resumes",
                 content_type="text/event-stream",
                 query=query,
-            ),
-            Route("GET", "/v1/findings", self.findings, "What the detectors found", answer=FindingList),
+            )
         ]
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
@@ -61,10 +54,6 @@ class Events:
         async for event in self._audit.follow(last):
             await _send(response, caller, wanted, event)
         return response
-
-    async def findings(self, request: web.Request) -> web.StreamResponse:
-        self._access.caller(request)
-        return answer(FindingList(items=[]))
 
 
 class _Filter:

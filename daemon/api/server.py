@@ -8,22 +8,27 @@ from daemon.api.access import Access
 from daemon.api.attach import Attach
 from daemon.api.events import Events
 from daemon.api.files import Files
+from daemon.api.findings import Findings
 from daemon.api.problems import problems
 from daemon.api.routes import MAX_BODY_BYTES, Route
 from daemon.api.sandboxes import Sandboxes
 from daemon.api.system import System
 from daemon.audit.log import AuditLog
+from daemon.ledger import Ledger
 from daemon.metrics import Metrics
 from daemon.sandbox.executor import Executor
 
 
-def application(executor: Executor, access: Access, audit: AuditLog, metrics: Metrics) -> web.Application:
+def application(
+    executor: Executor, access: Access, audit: AuditLog, ledger: Ledger, metrics: Metrics
+) -> web.Application:
     system = System(executor, access, metrics)
     subjects = (
         Sandboxes(executor, access),
         Files(access),
         Attach(executor, access),
         Events(audit, access),
+        Findings(ledger, access),
         system,
     )
     routes = [route for subject in subjects for route in subject.routes()]

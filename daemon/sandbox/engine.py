@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -100,6 +101,21 @@ class Engine:
         listed: list[dict[str, Any]] = await self._call(self._list, f"{INSTANCE_LABEL}={instance}")
         return listed
 
+    async def running(self) -> list[dict[str, Any]]:
+        listed: list[dict[str, Any]] = await self._call(self._client.containers)
+        return listed
+
+    @asynccontextmanager
+    async def events(self, actions: Iterable[str]) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+        """What happens to containers from now on, to the engine's end; entered once subscribed."""
+        filters = json.dumps({"type": ["container"], "event": list(actions)})
+        url = URL(f"http://docker/v{API}/events").with_query(filters=filters)
+        try:
+            async with self._http.get(url) as response:
+                yield _json_lines(response.content)
+        except aiohttp.ClientError as error:
+            raise self._unavailable() from error
+
     async def attach(self, container_id: str, *, tty: bool) -> Stream:
         return await hijack(
             self.socket,
@@ -182,6 +198,11 @@ class Engine:
 
     def _late(self) -> EngineError:
         return EngineError(f"the Docker Engine did not answer within {self._deadline_s:.0f} s")
+
+
+async def _json_lines(content: aiohttp.StreamReader) -> AsyncIterator[dict[str, Any]]:
+    async for line in content:
+        yield json.loads(line)
 
 
 def _message(content: bytes) -> str:

@@ -18,12 +18,14 @@ import structlog
 from daemon.audit.record import Actor, EventType
 from daemon.audit.trail import Trail
 from daemon.errors import AttestationError, EngineError
+from daemon.expectation import Expectation
 from daemon.findings import Severity
 from daemon.sandbox import attest, init
 from daemon.sandbox.cgroup import Cgroup
 from daemon.sandbox.checks import Subject
 from daemon.sandbox.clock import timed
 from daemon.sandbox.engine import Engine
+from daemon.sandbox.expected import of_launched
 from daemon.sandbox.first_process import first_pid
 from daemon.sandbox.hostconfig import WORKSPACE
 from daemon.sandbox.options import SandboxOptions
@@ -31,6 +33,7 @@ from daemon.sandbox.output import OutputLog
 from daemon.sandbox.report import SecurityReport
 from daemon.sandbox.sandbox import Sandbox
 from daemon.sandbox.stream import Stream
+from daemon.sandbox.watcher import Watcher
 from daemon.sandbox.workspace import Workspace
 
 READY_DEADLINE_S = 30.0
@@ -61,7 +64,7 @@ async def together() -> AsyncIterator[asyncio.TaskGroup]:
 
 
 async def prepare(
-    engine: Engine, request: Request, cleanup: AsyncExitStack, tasks: asyncio.TaskGroup
+    engine: Engine, watcher: Watcher, request: Request, cleanup: AsyncExitStack, tasks: asyncio.TaskGroup
 ) -> Sandbox:
     """Creates, starts and attests; whatever fails, `cleanup` leaves nothing behind.
 
@@ -71,6 +74,8 @@ async def prepare(
     subject, durations_ms, ready = request.subject, request.durations_ms, asyncio.Event()
     with timed(durations_ms, "create"):
         container = await _create(engine, request, cleanup)
+        watcher.expect(_expected(request, container))
+        cleanup.push_async_callback(watcher.ended, container)
         # Asked for now: while a container starts, the engine holds the lock that an answer needs.
         inspecting = tasks.create_task(engine.inspect(container))
         stream = await engine.attach(container, tty=subject.options.tty)
@@ -91,6 +96,11 @@ async def prepare(
             await asyncio.to_thread(_write_files, sandbox.workspace, subject.options)
         await recording
     return sandbox
+
+
+def _expected(request: Request, container: str) -> Expectation:
+    subject = request.subject
+    return of_launched(container, subject.body, request.trail.sandbox_id, subject.options, subject.profile)
 
 
 async def _create(engine: Engine, request: Request, cleanup: AsyncExitStack) -> str:

@@ -12,10 +12,12 @@ from typing import Annotated, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from daemon.errors import ConfigError, PolicyError
+from daemon.findings import Severity
 from daemon.sandbox.options import Name
 from daemon.units import Duration, Size
 
 T = TypeVar("T")
+Response = Literal["alert", "pause", "quarantine", "kill"]
 Why = Annotated[str, StringConstraints(min_length=10)]
 
 
@@ -46,6 +48,19 @@ class LimitCeilings(_Part):
     timeout_s: Ceiling[Duration]
 
 
+class Responses(_Part):
+    """What follows a finding of each severity, unless it was a refused attempt: that is only told."""
+
+    low: Response
+    medium: Response
+    high: Response
+    critical: Response
+
+    def of(self, severity: Severity) -> str:
+        answer: str = getattr(self, severity)
+        return answer
+
+
 class Profile(_Part):
     """`why` beside every entry is part of the format: a ceiling that nobody can explain is not a policy."""
 
@@ -66,6 +81,7 @@ class Profile(_Part):
     pull: Choice[bool]
     runtimes: Choice[list[Name]]
     on_throttling: Choice[Literal["alert", "kill"]]
+    response: Choice[Responses]
     limits: LimitCeilings
 
     @cached_property

@@ -20,6 +20,9 @@ FIRST_SAMPLE_INTERVAL_S = 0.02
 SAMPLE_INTERVAL_S = 0.5
 OUTPUT_DRAIN_S = 2.0
 KILL_DEADLINE_S = 30.0
+AT_START = Usage(
+    0, 0, 0, 0, 0, 0, 0
+)  # counters run from the cgroup's start: what came before a sample counts
 OOM_MESSAGE = "container killed: memory limit exceeded"
 
 
@@ -127,7 +130,7 @@ class _Samples:
         """What was exceeded for the first time; memory is the OOM watch's to tell. Raises CgroupGone."""
         before, self.usage = self.usage, self._sandbox.cgroup.usage()
         self.interval_s = min(SAMPLE_INTERVAL_S, self.interval_s * 2)
-        exceeded = resources.exceeded(before or self.usage, self.usage, self._sandbox.limits)
+        exceeded = resources.exceeded(before or AT_START, self.usage, self._sandbox.limits)
         exceeded += resources.workspace_exceeded(self._sandbox.workspace.statvfs())
         new = [e for e in exceeded if e.kind not in self._seen and e.kind != resources.ExceededKind.MEMORY]
         self._seen.update(e.kind for e in new)

@@ -1,0 +1,128 @@
+"""Event -> detectors -> findings: each detector on its own, each event once, nothing dropped uncounted."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable
+from importlib.metadata import entry_points
+
+import structlog
+
+from daemon.events import Enrolled, Event, ProcessExecuted, ProcessExited, ProcessForked
+from daemon.expectation import Expectation
+from daemon.findings import Finding
+from daemon.processes import ProcessTable
+from detectors import Detector
+from detectors.filesystem import DETECTORS as FILESYSTEM
+from detectors.network import DETECTORS as NETWORK
+from detectors.process import DETECTORS as PROCESS
+from detectors.resource import DETECTORS as RESOURCE
+
+PLUGINS = "container_kit.detectors"
+HELD = 10_000
+TABLE_EVENTS = (Enrolled, ProcessForked, ProcessExecuted, ProcessExited)
+HOST = Expectation(container_id="", uid=0, capabilities=(1 << 64) - 1, fresh_exec=True)
+
+log = structlog.get_logger()
+
+
+def built_in() -> list[Detector]:
+    return [detector() for detector in (*PROCESS, *FILESYSTEM, *NETWORK, *RESOURCE)]
+
+
+def plug_ins() -> list[Detector]:
+    """Those of other packages, by entry point; one that cannot be loaded is logged and left out."""
+    found = []
+    for entry in entry_points(group=PLUGINS):
+        try:
+            found.append(entry.load()())
+        except Exception as error:  # a stranger's code: its trouble is its own
+            log.exception("detector plug-in not loaded", plug_in=entry.value, reason=str(error))
+    return found
+
+
+class Pipeline:
+    """Synchronous, and fed from the event loop alone. `publish` gets every finding; `failed` the name of a
+    detector that raised, and why."""
+
+    def __init__(
+        self,
+        detectors: Iterable[Detector],
+        publish: Callable[[Finding, Expectation], None],
+        failed: Callable[[str, str], None],
+    ) -> None:
+        self.detectors = tuple(detectors)
+        self.processes = ProcessTable()
+        self.events_seen = 0
+        self.failures: Counter[str] = Counter()
+        self.dropped = 0
+        """Events of containers of which nothing became known in time."""
+        self._publish = publish
+        self._failed = failed
+        self._by_kind: dict[type[Event], tuple[Detector, ...]] = {}
+        self._expected: dict[str, Expectation] = {"": HOST}
+        self._held: defaultdict[str, deque[Event]] = defaultdict(lambda: deque(maxlen=HELD))
+
+    @property
+    def syscalls(self) -> frozenset[str]:
+        return frozenset[str]().union(*(detector.syscalls for detector in self.detectors))
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset[str]().union(*(detector.names for detector in self.detectors))
+
+    def feed(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self.events_seen += 1
+            self.processes.learn(event)
+            if (sandbox := self._expected.get(event.sandbox)) is None:
+                self._hold(event)
+            else:
+                self._judge(event, sandbox)
+
+    def expect(self, sandbox: Expectation) -> None:
+        """From now on its events are judged by this; those that came before it, too."""
+        self._expected[sandbox.container_id] = sandbox
+        for event in self._held.pop(sandbox.container_id, ()):
+            self._judge(event, sandbox)
+
+    def expected(self, container_id: str) -> Expectation | None:
+        return self._expected.get(container_id)
+
+    def waiting(self) -> list[str]:
+        """Containers that have sent events and are not expected yet."""
+        return list(self._held)
+
+    def forget(self, container_id: str) -> None:
+        self._expected.pop(container_id, None)
+        self.dropped += len(self._held.pop(container_id, ()))
+        for detector in self.detectors:
+            detector.forget(container_id)
+
+    def _hold(self, event: Event) -> None:
+        held = self._held[event.sandbox]
+        self.dropped += len(held) == HELD
+        held.append(event)
+
+    def _judge(self, event: Event, sandbox: Expectation) -> None:
+        if not (wanted := self._wanted(type(event))):
+            return
+        event = self.processes.described(event)
+        for detector in wanted:
+            for finding in self._ask(detector, event, sandbox):
+                self._publish(finding, sandbox)
+
+    def _wanted(self, kind: type[Event]) -> tuple[Detector, ...]:
+        if kind not in self._by_kind:
+            self._by_kind[kind] = tuple(d for d in self.detectors if issubclass(kind, d.events))
+        return self._by_kind[kind]
+
+    def _ask(self, detector: Detector, event: Event, sandbox: Expectation) -> list[Finding]:
+        try:
+            return list(detector.detect(event, sandbox))
+        except Exception as error:  # a detector's trouble is its own: counted, told, and the others go on
+            name = f"{type(detector).__module__}.{type(detector).__qualname__}"
+            self.failures[name] += 1
+            log.exception("detector failed", detector=name)
+            self._failed(name, f"{type(error).__name__}: {error}")
+            return []

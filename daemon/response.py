@@ -1,0 +1,148 @@
+"""The only module that acts on a sandbox because of a finding: alert, pause, kill, quarantine; all audited.
+
+A refused attempt is told, never answered: it harmed nobody, and its sandbox goes on being what it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from enum import StrEnum
+from typing import Any
+
+import structlog
+
+from daemon.audit.log import AuditLog
+from daemon.audit.record import EventType, SecurityAuditEvent
+from daemon.errors import AuditError, EngineError, ResponseError
+from daemon.events import Event, SyscallEvent
+from daemon.expectation import Expectation
+from daemon.findings import Finding, Severity
+from daemon.ledger import FindingRecord, Ledger
+from daemon.sandbox.executor import Executor
+from daemon.sandbox.sandbox import Sandbox, State
+
+QUEUED = 10_000
+CONTROL_PLANE = "daemon"
+
+log = structlog.get_logger()
+
+
+class Action(StrEnum):
+    ALERT = "alert"
+    PAUSE = "pause"
+    QUARANTINE = "quarantine"
+    KILL = "kill"
+
+
+class Responder:
+    """`publish` is the pipeline's; `run` answers and audits, in the order of the findings."""
+
+    def __init__(self, executor: Executor, ledger: Ledger, audit: AuditLog, *, unmanaged: Action) -> None:
+        self.quarantine: Callable[[str], None] = _no_quarantine
+        """Cuts a container's network; set by the sensor that can."""
+        self.on_finding: Callable[[FindingRecord], None] = lambda _: None
+        self.dropped = 0
+        self._executor = executor
+        self._ledger = ledger
+        self._audit = audit
+        self._unmanaged = unmanaged
+        self._queue: asyncio.Queue[tuple[Finding, FindingRecord, Action]] = asyncio.Queue(QUEUED)
+
+    def publish(self, finding: Finding, expected: Expectation) -> None:
+        """At once: the ledger, and a kill by the kernel. The rest follows in `run`."""
+        entry = self._ledger.add(finding, expected)
+        sandbox = self._sandbox(expected)
+        if entry.record.count == 1 and sandbox is not None:
+            entry.record.trace_id, entry.record.owner_uid = sandbox.trace_id, sandbox.owner.uid
+        action = self._action(finding, sandbox, expected)
+        if action is Action.KILL and sandbox is not None:
+            self._executor.kill_now(sandbox, f"container killed: security violation: {finding.rule.title}")
+        if entry.news:
+            self._enqueue(finding, entry.record, action)
+
+    async def run(self) -> None:
+        while True:
+            finding, record, action = await self._queue.get()
+            with suppress(AuditError):  # the log said so itself, and the ledger has the finding
+                await self._answer(finding, record, action)
+
+    def _enqueue(self, finding: Finding, record: FindingRecord, action: Action) -> None:
+        try:
+            self._queue.put_nowait((finding, record, action))
+        except asyncio.QueueFull:
+            self.dropped += 1
+            log.exception("finding not audited: the queue is full", rule=record.rule_id)
+
+    def _sandbox(self, expected: Expectation) -> Sandbox | None:
+        if expected.sandbox_id is None:
+            return None
+        return self._executor.registry.get(expected.sandbox_id)
+
+    def _action(self, finding: Finding, sandbox: Sandbox | None, expected: Expectation) -> Action:
+        if _refused(finding.event) or not expected.container_id:
+            return Action.ALERT
+        if sandbox is None:
+            return self._unmanaged if finding.severity is Severity.CRITICAL else Action.ALERT
+        profile = self._executor.profiles.get(sandbox.options.profile)
+        return Action(profile.response.value.of(finding.severity))
+
+    async def _answer(self, finding: Finding, record: FindingRecord, action: Action) -> None:
+        if action is not Action.ALERT:
+            record.action = await self._act(record, action)
+        self.on_finding(record)
+        await self._audit.record(self._event(finding, record))
+
+    async def _act(self, record: FindingRecord, action: Action) -> str:
+        """What was done, or why it could not be."""
+        try:
+            await self._do(record, action)
+        except (EngineError, ResponseError) as error:
+            log.exception("response failed", action=action, container=record.container_id)
+            return f"{action} failed: {error}"[:200]
+        return action.value
+
+    async def _do(self, record: FindingRecord, action: Action) -> None:
+        if action is Action.QUARANTINE:
+            self.quarantine(record.container_id)
+            return
+        sandbox = self._executor.registry.get(record.sandbox_id) if record.sandbox_id else None
+        if sandbox is None:
+            engine = self._executor.engine
+            await (engine.kill if action is Action.KILL else engine.pause)(record.container_id)
+        elif action is Action.KILL:
+            await self._executor.kill(sandbox)
+        elif sandbox.state is State.RUNNING:
+            await self._executor.pause(sandbox)
+
+    def _event(self, finding: Finding, record: FindingRecord) -> SecurityAuditEvent:
+        details: dict[str, Any] = record.model_dump(
+            mode="json", exclude={"sandbox_id", "session_id", "trace_id"}
+        )
+        details["response_latency_ms"] = round((time.monotonic_ns() - finding.event.time_ns) / 1e6, 3)
+        return SecurityAuditEvent(
+            session_id=record.session_id or record.container_id[:32] or CONTROL_PLANE,
+            event_type=EventType.SECURITY_VIOLATION,
+            severity=record.severity,
+            action=record.action,
+            details=details,
+            sandbox_id=record.sandbox_id,
+            trace_id=record.trace_id,
+            actor=self._owner(record),
+        )
+
+    def _owner(self, record: FindingRecord) -> Any:
+        sandbox = self._executor.registry.get(record.sandbox_id) if record.sandbox_id else None
+        return sandbox.owner if sandbox else None
+
+
+def _refused(event: Event) -> bool:
+    return isinstance(event, SyscallEvent) and event.result < 0
+
+
+def _no_quarantine(container_id: str) -> None:
+    raise ResponseError(
+        f"container {container_id[:12]}: no sensor here can cut a network: quarantine needs the eBPF tier"
+    )

@@ -1,0 +1,32 @@
+"""What the launching half tells the watching half, and asks of it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from daemon.expectation import Expectation
+
+
+class Watcher(Protocol):
+    def expect(self, sandbox: Expectation) -> None:
+        """Before its first instruction: from now on every departure from this is a finding."""
+
+    def entering(self, container_id: str, *, allowed: bool) -> None:
+        """The daemon itself starts one more program in it: between the two calls that is no finding."""
+
+    async def ended(self, container_id: str) -> list[dict[str, Any]]:
+        """Once all that the sensors have seen of it was judged: its findings, as on the wire."""
+
+
+class Unwatched:
+    """Where the host has no sensor at all, and in tests of the launching half."""
+
+    def expect(self, sandbox: Expectation) -> None:
+        del sandbox
+
+    def entering(self, container_id: str, *, allowed: bool) -> None:
+        del container_id, allowed
+
+    async def ended(self, container_id: str) -> list[dict[str, Any]]:
+        del container_id
+        return []

@@ -1,0 +1,109 @@
+"""Which containers are watched, and what each of them may be."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+from enum import StrEnum
+from typing import Any
+
+import structlog
+
+from daemon.errors import EngineError
+from daemon.expectation import Expectation
+from daemon.ledger import Ledger
+from daemon.pipeline import Pipeline
+from daemon.sandbox.engine import Engine
+from daemon.sandbox.expected import of_inspected
+
+WATCH_LABEL = "container-kit.watch"
+RETRY_S = 1.0
+LATE_S = 0.2
+FORGET_AFTER_S = 5.0
+
+log = structlog.get_logger()
+
+
+class Mode(StrEnum):
+    """What the daemon launched; also what carries the label; every container of the engine."""
+
+    MANAGED = "managed"
+    LABELLED = "labelled"
+    ALL = "all"
+
+
+class Watch:
+    """The launching half tells of its own sandboxes; of others the engine does, from their creation on."""
+
+    def __init__(self, engine: Engine, pipeline: Pipeline, ledger: Ledger, mode: Mode) -> None:
+        self.mode = mode
+        self._engine = engine
+        self._pipeline = pipeline
+        self._ledger = ledger
+        self._tasks: asyncio.TaskGroup | None = None
+
+    def expect(self, sandbox: Expectation) -> None:
+        self._pipeline.expect(sandbox)
+
+    def entering(self, container_id: str, *, allowed: bool) -> None:
+        if (expected := self._pipeline.expected(container_id)) is not None:
+            self._pipeline.expect(replace(expected, exec_allowed=allowed))
+
+    async def ended(self, container_id: str) -> list[dict[str, Any]]:
+        await asyncio.sleep(0)
+        found = [record.model_dump(mode="json") for record in self._ledger.of(container_id)]
+        self._forget_later(container_id)
+        return found
+
+    def forget(self, container_id: str) -> None:
+        self._pipeline.forget(container_id)
+
+    def watches(self, labels: dict[str, str]) -> bool:
+        if self.mode is Mode.LABELLED:
+            return labels.get(WATCH_LABEL) == "true"
+        return self.mode is Mode.ALL
+
+    async def run(self) -> None:
+        """Follows the engine for as long as the daemon runs, through its restarts."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            tasks.create_task(self._inspect_late_ones())
+            while self.mode is not Mode.MANAGED:
+                with suppress(EngineError):
+                    await self._follow()
+                await asyncio.sleep(RETRY_S)
+
+    async def _follow(self) -> None:
+        """The subscription first, then what is there already: nothing falls between."""
+        async with self._engine.events(("create", "start", "destroy")) as events:
+            for container in await self._engine.running():
+                await self._inspect(container["Id"])
+            async for event in events:
+                container_id = str((event.get("Actor") or {}).get("ID") or "")
+                if event.get("Action") == "destroy":
+                    self._forget_later(container_id)
+                elif self._pipeline.expected(container_id) is None:
+                    await self._inspect(container_id)
+
+    async def _inspect_late_ones(self) -> None:
+        """Containers whose events came before their expectation did."""
+        while True:
+            await asyncio.sleep(LATE_S)
+            for container_id in self._pipeline.waiting():
+                await self._inspect(container_id)
+
+    async def _inspect(self, container_id: str) -> None:
+        try:
+            expected = of_inspected(inspected := await self._engine.inspect(container_id))
+        except EngineError as error:
+            log.warning("container not inspected", container=container_id[:12], reason=str(error))
+            self._forget_later(container_id)
+            return
+        labels = (inspected.get("Config") or {}).get("Labels") or {}
+        if self.watches(labels) and self._pipeline.expected(container_id) is None:
+            self._pipeline.expect(expected)
+
+    def _forget_later(self, container_id: str) -> None:
+        """Its last events may still be on their way."""
+        asyncio.get_running_loop().call_later(FORGET_AFTER_S, self.forget, container_id)
