@@ -74,7 +74,7 @@ class Attack(_Case):
         default=(), description="strace lines it must cause, as regular expressions"
     )
     fake_log: Line | None = Field(default=None, description="what the far side must see, as such a one")
-    ambiguous: Line | None = None
+    ambiguous: Line | None = Field(default=None, description="why it may be taken for ordinary work")
     note: Line | None = Field(default=None, description="why it is harmless if `strict` lets it happen")
     measured: Verdict = Field(
         description="with these options, on Linux 6.18, Docker 20.10.24, runc 1.1.5, cgroup v1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ END_DEADLINE_S = 5.0
 @contextmanager
 def traced(pid: int, log: Path) -> Iterator[None]:
     """The log is whole when the block has ended."""
+    if shutil.which("strace") is None:
+        raise RuntimeError("strace is missing: apt-get install strace")
     command = ["strace", "-f", "-qq", "-y", "-s", "200", "-o", str(log), "-p", str(pid)]
     strace = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:

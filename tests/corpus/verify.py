@@ -4,6 +4,9 @@
 
 Without --trace, the verdict; with it, the system calls that the case has to make. Prints one line of JSON
 for each case, and last one with all that was wrong.
+
+These are real breakouts: some set core_pattern or a release_agent of the host for a second, and put it back.
+Only for a machine that may be lost.
 """
 
 from __future__ import annotations
