@@ -12,6 +12,7 @@ need gcc gcc libc6-dev
 need curl curl
 need apparmor_parser apparmor
 need systemd-analyze systemd
+need mmdebstrap mmdebstrap
 [ -e /usr/lib/x86_64-linux-gnu/libc.a ] || [ -e /usr/lib/aarch64-linux-gnu/libc.a ] || missing+=(libc6-dev)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 if [ ${#missing[@]} -gt 0 ]; then
