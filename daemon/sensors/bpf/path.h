@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/* Where a file is: its components through the mounts above it, and whether it lies below its mount's root. */
+#pragma once
+
+static __always_inline struct mount *mount_of(struct vfsmount *vfsmount)
+{
+	return (struct mount *)((char *)vfsmount - bpf_core_field_offset(struct mount, mnt));
+}
+
+/*
+ * Appends the components from the leaf to the root of the mount tree. `parts`, if given, receives the offsets
+ * of the last two appended: the path's first and second component. Returns the new length.
+ */
+static __always_inline u64 append_path(struct scratch *scratch, u64 length, struct path *path, u64 *parts)
+{
+	struct dentry *dentry = BPF_CORE_READ(path, dentry);
+	struct mount *mount = mount_of(BPF_CORE_READ(path, mnt));
+	u64 limit = length + PATH_BYTES - 256;
+	int step;
+
+	for (step = 0; step < PATH_DEPTH; step++) {
+		struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
+		long read;
+
+		if (dentry == BPF_CORE_READ(mount, mnt.mnt_root) || dentry == parent) {
+			struct mount *above = BPF_CORE_READ(mount, mnt_parent);
+
+			if (above == mount)
+				return length;
+			dentry = BPF_CORE_READ(mount, mnt_mountpoint);
+			mount = above;
+			continue;
+		}
+		if (length >= limit)
+			break;
+		barrier_var(length);
+		length &= RECORD_MASK;
+		read = bpf_probe_read_kernel_str(scratch->bytes + length, 256, BPF_CORE_READ(dentry, d_name.name));
+		if (read <= 0)
+			break;
+		if (parts) {
+			parts[1] = parts[0];
+			parts[0] = length;
+		}
+		barrier_var(read);
+		length += read & 511;
+		dentry = parent;
+	}
+	scratch->record.flags |= FLAG_TRUNCATED;
+	count_loss(LOSS_PATH_TOO_DEEP);
+	return length;
+}
+
+/* Only a mount of a part of a file system has an outside. */
+static __always_inline bool is_outside(struct path *path, struct super_block *super)
+{
+	struct dentry *root = BPF_CORE_READ(path, mnt, mnt_root);
+	struct dentry *dentry = BPF_CORE_READ(path, dentry);
+	int step;
+
+	if (root == super->s_root)
+		return false;
+	for (step = 0; step < PATH_DEPTH; step++) {
+		struct dentry *parent;
+
+		if (dentry == root)
+			return false;
+		parent = BPF_CORE_READ(dentry, d_parent);
+		if (parent == dentry)
+			return true;
+		dentry = parent;
+	}
+	return false;
+}
+
+/*
+ * Of another mount namespace than the task's. The kernel's internal mounts (pipes, memfd) have an error
+ * value for one, lazily unmounted ones have none.
+ */
+static __always_inline bool is_foreign(struct path *path, struct task_struct *task)
+{
+	struct mnt_namespace *namespace = BPF_CORE_READ(mount_of(BPF_CORE_READ(path, mnt)), mnt_ns);
+
+	if (!namespace || (unsigned long)namespace >= (unsigned long)-4095)
+		return false;
+	return namespace != task->nsproxy->mnt_ns;
+}
