@@ -84,6 +84,7 @@ class Handler(IntEnum):
     MODE = 7
     NODE = 8
     PROCESS = 9
+    FILE = 10
 
 
 class Loss(IntEnum):

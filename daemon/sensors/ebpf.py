@@ -24,7 +24,7 @@ from daemon.sensors.ring import Ring
 
 REQUIRED = ("on_attach", "on_fork", "on_exec", "on_exit", "seed")
 ATTACHED = ("on_attach", "on_fork", "on_exec", "on_exit")
-OPTIONAL = ("on_sys_exit",)
+OPTIONAL = ("on_sys_exit", "on_handshake", "on_ring_request")
 ON = "on"
 ALERTS_BUDGET, BULK_BUDGET = 4096, 512
 """Records a turn, so that a flood cannot starve the event loop."""

@@ -55,6 +55,27 @@ static __always_inline u64 argument(struct call *call, u32 index)
 	return 0;
 }
 
+static __always_inline void fill_arguments(u64 *arguments, struct call *call)
+{
+	struct pt_regs *r = call->registers;
+
+	if (call->compat) {
+		arguments[0] = (u32)r->bx;
+		arguments[1] = (u32)r->cx;
+		arguments[2] = (u32)r->dx;
+		arguments[3] = (u32)r->si;
+		arguments[4] = (u32)r->di;
+		arguments[5] = (u32)r->bp;
+		return;
+	}
+	arguments[0] = r->di;
+	arguments[1] = r->si;
+	arguments[2] = r->dx;
+	arguments[3] = r->r10;
+	arguments[4] = r->r8;
+	arguments[5] = r->r9;
+}
+
 /* What every handler starts with. False: not a task of a sandbox. */
 static __always_inline bool begin_call(struct call *call, struct pt_regs *registers, long result)
 {
@@ -85,12 +106,11 @@ static __always_inline u16 kill_if(struct call *call, bool foreign, bool inode)
 	return 0;
 }
 
-/* The header and the arguments. The caller fills what comes after them. */
-static __always_inline struct scratch *begin_call_record(struct call *call, u16 kind, u16 flags)
+/* The header and the arguments. `size` is that of the whole structure after the header, for the caller to fill. */
+static __always_inline struct scratch *begin_call_record(struct call *call, u16 kind, u16 flags, u32 size)
 {
 	struct scratch *scratch = begin_record(SLOT_EVENT, call->task, call->tag->sandbox, kind);
 	struct called *called;
-	u32 i;
 
 	if (!scratch)
 		return 0;
@@ -100,9 +120,8 @@ static __always_inline struct scratch *begin_call_record(struct call *call, u16 
 	scratch->record.drift = call->drift;
 	scratch->record.flags = flags | (call->compat || call->number & X32_BIT ? FLAG_COMPAT : 0);
 	called = (void *)(scratch->bytes + sizeof(struct record));
-#pragma unroll
-	for (i = 0; i < 6; i++)
-		called->arguments[i] = argument(call, i);
+	fill_arguments(called->arguments, call);
+	scratch->record.length += size;
 	return scratch;
 }
 
@@ -111,27 +130,25 @@ static __always_inline bool is_alert(struct call *call, u16 flags)
 	return call->policy->alert || call->fresh || flags & FLAG_KILLED;
 }
 
-static __always_inline u64 append_strings(struct scratch *scratch, struct call *call, u64 length)
+static __always_inline void append_strings(struct scratch *scratch, struct call *call)
 {
 	u32 i;
 
 #pragma unroll
 	for (i = 0; i < 3; i++)
 		if (call->policy->strings[i] != NO_ARGUMENT)
-			length = append_user_string(scratch, length, argument(call, call->policy->strings[i]));
-	return length;
+			append_user_string(scratch, argument(call, call->policy->strings[i]));
 }
 
 static __always_inline void report_call(struct call *call)
 {
 	u16 flags = kill_if(call, false, false);
-	struct scratch *scratch = begin_call_record(call, RECORD_CALLED, flags);
-	u64 length = sizeof(struct record) + sizeof(struct called);
+	struct scratch *scratch = begin_call_record(call, RECORD_CALLED, flags, sizeof(struct called));
 
 	if (!scratch)
 		return;
-	length = append_strings(scratch, call, length);
-	submit(scratch, length, is_alert(call, flags));
+	append_strings(scratch, call);
+	submit(scratch, is_alert(call, flags));
 }
 
 /* For a handler that finds its call dull: a task that has drifted is reported all the same. */

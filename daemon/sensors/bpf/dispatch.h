@@ -2,13 +2,6 @@
 /* From a call's number to its handler. Dull calls end in the first lines: they are paid for by every task. */
 #pragma once
 
-struct {			/* filled by the daemon: a program that this kernel refuses leaves its slot empty */
-	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, HANDLERS);
-	__uint(key_size, sizeof(u32));
-	__uint(value_size, sizeof(u32));
-} handlers SEC(".maps");
-
 SEC("tp_btf/sys_exit")
 int BPF_PROG(on_sys_exit, struct pt_regs *registers, long result)
 {

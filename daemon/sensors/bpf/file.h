@@ -15,6 +15,13 @@ static __always_inline struct file *file_of(struct task_struct *task, u64 descri
 	return file;
 }
 
+static __always_inline struct judged *get_judged(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(&judgements, &zero);
+}
+
 static __always_inline s64 changed_ns(struct inode *inode)
 {
 	if (bpf_core_field_exists(inode->i_ctime_sec))

@@ -27,7 +27,7 @@ static __always_inline void report_fork(struct task_struct *child, struct tag *t
 	scratch->record.drift = drift;
 	if (drift & ~tag->reported && response_of(tag->sandbox) & KILL_ON_DRIFT)
 		scratch->record.flags |= kill_current();
-	submit(scratch, sizeof(struct record), drift & ~tag->reported);
+	submit(scratch, drift & ~tag->reported);
 	tag->reported |= drift;
 }
 
@@ -76,8 +76,8 @@ static __always_inline u32 inet_stdio(struct task_struct *task)
 	return found;
 }
 
-/* At most `most` bytes of [start, end), 0 if they cannot be read. `most` is a power of two. */
-static __always_inline u32 append_user_bytes(struct scratch *scratch, u64 length, u64 start, u64 end, u32 most)
+/* At most `most` bytes of [start, end), a power of two. Returns how many, 0 if they cannot be read. */
+static __always_inline u32 append_user_bytes(struct scratch *scratch, u64 start, u64 end, u32 most)
 {
 	u64 size = end - start;
 
@@ -87,9 +87,10 @@ static __always_inline u32 append_user_bytes(struct scratch *scratch, u64 length
 		size = most - 1;
 	barrier_var(size);
 	size &= most - 1;
-	barrier_var(length);
-	length &= RECORD_MASK;
-	return bpf_probe_read_user(scratch->bytes + length, size, (void *)start) ? 0 : size;
+	if (bpf_probe_read_user(scratch->bytes + end_of(scratch), size, (void *)start))
+		return 0;
+	scratch->record.length += size;
+	return size;
 }
 
 /* A set-uid bit alone does not: PER_CLEAR_ON_SETID is set for root too, to whom it gives nothing. */
@@ -105,23 +106,20 @@ static __always_inline void report_exec(struct task_struct *task, struct linux_b
 	struct file *file = program->file;
 	struct mm_struct *mm = task->mm;
 	struct executed *executed;
-	u64 length = sizeof(struct record) + sizeof(struct executed);
 
 	if (!scratch)
 		return;
 	scratch->record.drift = drift;
 	scratch->record.flags |= flags;
+	scratch->record.length += sizeof(*executed);
 	executed = (void *)(scratch->bytes + sizeof(struct record));
 	fill_file(&executed->file, file, 0);
 	executed->inet_stdio = inet_stdio(task);
 	executed->privileged = is_privileged(program);
-	length = append_path(scratch, length, &file->f_path, 0);
-	executed->file.path_length = length - sizeof(struct record) - sizeof(struct executed);
-	executed->arguments_length = append_user_bytes(scratch, length, mm->arg_start, mm->arg_end, ARGUMENTS_BYTES);
-	length += executed->arguments_length;
-	executed->environment_length = append_user_bytes(scratch, length, mm->env_start, mm->env_end, ENVIRONMENT_BYTES);
-	length += executed->environment_length;
-	submit(scratch, length, alert);
+	executed->file.path_length = append_path(scratch, &file->f_path, 0);
+	executed->arguments_length = append_user_bytes(scratch, mm->arg_start, mm->arg_end, ARGUMENTS_BYTES);
+	executed->environment_length = append_user_bytes(scratch, mm->env_start, mm->env_end, ENVIRONMENT_BYTES);
+	submit(scratch, alert);
 }
 
 static __always_inline void report_enrolled(u32 slot, struct task_struct *task, struct tag *tag, u16 flags)
@@ -142,7 +140,8 @@ static __always_inline void report_enrolled(u32 slot, struct task_struct *task, 
 	scratch->record.flags = flags;
 	scratch->record.drift = drift_of(task, tag, sandbox);
 	tag->reported = scratch->record.drift;
-	submit(scratch, sizeof(struct record) + sizeof(struct enrolled), true);
+	scratch->record.length += sizeof(*enrolled);
+	submit(scratch, true);
 }
 
 static __always_inline bool is_host(struct task_struct *task)
@@ -213,7 +212,7 @@ int BPF_PROG(on_exit, struct task_struct *task)
 	if (scratch) {
 		scratch->record.result = task->exit_code;
 		scratch->record.drift = drift_of(task, tag, sandbox_by(tag->sandbox));
-		submit(scratch, sizeof(struct record), scratch->record.drift & ~tag->reported);
+		submit(scratch, scratch->record.drift & ~tag->reported);
 	}
 	forget_root(task, tag->sandbox);
 	return 0;

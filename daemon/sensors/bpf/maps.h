@@ -65,6 +65,27 @@ struct {
 	__type(value, struct scratch);
 } scratches SEC(".maps");
 
+struct judged {			/* a file that a handler hands over to the second half */
+	u64 file;
+	u32 reasons;		/* enum file_reason */
+	u32 action;		/* enum inode_action */
+	u32 first, second;	/* where the path's first two components are in the scratch, 0 for none */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct judged);
+} judgements SEC(".maps");
+
+struct {			/* filled by the daemon: a program that this kernel refuses leaves its slot empty */
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, HANDLERS);
+	__uint(key_size, sizeof(u32));
+	__uint(value_size, sizeof(u32));
+} handlers SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, LOSSES);

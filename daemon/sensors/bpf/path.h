@@ -8,47 +8,45 @@ static __always_inline struct mount *mount_of(struct vfsmount *vfsmount)
 }
 
 /*
- * Appends the components from the leaf to the root of the mount tree. `parts`, if given, receives the offsets
- * of the last two appended: the path's first and second component. Returns the new length.
+ * Appends the components from the leaf to the root of the mount tree and tells `judged`, if given, where the
+ * last two are. Returns how many bytes that were.
  */
-static __always_inline u64 append_path(struct scratch *scratch, u64 length, struct path *path, u64 *parts)
+static __always_inline u32 append_path(struct scratch *scratch, struct path *path, struct judged *judged)
 {
 	struct dentry *dentry = BPF_CORE_READ(path, dentry);
 	struct mount *mount = mount_of(BPF_CORE_READ(path, mnt));
-	u64 limit = length + PATH_BYTES - 256;
+	u32 start = end_of(scratch);
 	int step;
 
 	for (step = 0; step < PATH_DEPTH; step++) {
 		struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
+		u64 end = end_of(scratch);
 		long read;
 
 		if (dentry == BPF_CORE_READ(mount, mnt.mnt_root) || dentry == parent) {
 			struct mount *above = BPF_CORE_READ(mount, mnt_parent);
 
 			if (above == mount)
-				return length;
+				return end - start;
 			dentry = BPF_CORE_READ(mount, mnt_mountpoint);
 			mount = above;
 			continue;
 		}
-		if (length >= limit)
+		if (end >= PATH_BYTES)
 			break;
-		barrier_var(length);
-		length &= RECORD_MASK;
-		read = bpf_probe_read_kernel_str(scratch->bytes + length, 256, BPF_CORE_READ(dentry, d_name.name));
+		read = bpf_probe_read_kernel_str(scratch->bytes + end, 256, BPF_CORE_READ(dentry, d_name.name));
 		if (read <= 0)
 			break;
-		if (parts) {
-			parts[1] = parts[0];
-			parts[0] = length;
+		if (judged) {
+			judged->second = judged->first;
+			judged->first = end;
 		}
-		barrier_var(read);
-		length += read & 511;
+		scratch->record.length += read;
 		dentry = parent;
 	}
 	scratch->record.flags |= FLAG_TRUNCATED;
 	count_loss(LOSS_PATH_TOO_DEEP);
-	return length;
+	return end_of(scratch) - start;
 }
 
 /* Only a mount of a part of a file system has an outside. */
@@ -58,7 +56,7 @@ static __always_inline bool is_outside(struct path *path, struct super_block *su
 	struct dentry *dentry = BPF_CORE_READ(path, dentry);
 	int step;
 
-	if (root == super->s_root)
+	if (root == BPF_CORE_READ(super, s_root))
 		return false;
 	for (step = 0; step < PATH_DEPTH; step++) {
 		struct dentry *parent;
@@ -79,7 +77,8 @@ static __always_inline bool is_outside(struct path *path, struct super_block *su
  */
 static __always_inline bool is_foreign(struct path *path, struct task_struct *task)
 {
-	struct mnt_namespace *namespace = BPF_CORE_READ(mount_of(BPF_CORE_READ(path, mnt)), mnt_ns);
+	struct mount *mount = mount_of(BPF_CORE_READ(path, mnt));
+	struct mnt_namespace *namespace = BPF_CORE_READ(mount, mnt_ns);
 
 	if (!namespace || (unsigned long)namespace >= (unsigned long)-4095)
 		return false;

@@ -74,11 +74,22 @@ static __always_inline struct scratch *begin_record(u32 slot, struct task_struct
 	return scratch;
 }
 
-static __always_inline void submit(struct scratch *scratch, u64 length, bool alert)
+/*
+ * How long the record is so far, as an offset. It is kept in the record, for the verifier forgets what it knew
+ * of memory: it would follow every length that a register could have.
+ */
+static __always_inline u64 end_of(struct scratch *scratch)
 {
-	barrier_var(length);
-	length &= RECORD_MASK;
-	scratch->record.length = length;
+	u64 end = *(volatile u32 *)&scratch->record.length;
+
+	barrier_var(end);
+	return end & RECORD_MASK;
+}
+
+static __always_inline void submit(struct scratch *scratch, bool alert)
+{
+	u64 length = end_of(scratch);
+
 	if (alert) {
 		if (bpf_ringbuf_output(&alerts, scratch, length, 0))
 			count_loss(LOSS_ALERTS_FULL);
@@ -87,21 +98,19 @@ static __always_inline void submit(struct scratch *scratch, u64 length, bool ale
 	}
 }
 
-/* Appends the string at a user address, "" where it cannot be read. Returns the new length. */
-static __always_inline u64 append_user_string(struct scratch *scratch, u64 length, unsigned long address)
+/* Appends the string at a user address, "" where it cannot be read. */
+static __always_inline void append_user_string(struct scratch *scratch, unsigned long address)
 {
-	long read;
+	u64 end = end_of(scratch);
+	long read = bpf_probe_read_user_str(scratch->bytes + end, STRING_BYTES, (void *)address);
 
-	barrier_var(length);
-	length &= RECORD_MASK;
-	read = bpf_probe_read_user_str(scratch->bytes + length, STRING_BYTES, (void *)address);
 	if (read <= 0) {
 		if (address) {
 			scratch->record.flags |= FLAG_UNREADABLE;
 			count_loss(LOSS_UNREADABLE);
 		}
-		scratch->bytes[length] = 0;
+		scratch->bytes[end] = 0;
 		read = 1;
 	}
-	return length + read;
+	scratch->record.length += read;
 }

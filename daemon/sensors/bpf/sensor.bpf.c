@@ -14,6 +14,14 @@
 #include "lifecycle.h"
 #include "seed.h"
 #include "call.h"
+#include "open.h"
+#include "file_report.h"
+#include "mode.h"
+#include "memory.h"
+#include "clone.h"
+#include "process.h"
+#include "socket.h"
+#include "ring.h"
 #include "dispatch.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

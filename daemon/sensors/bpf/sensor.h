@@ -98,6 +98,7 @@ enum handler {			/* slots of the map `handlers` */
 	HANDLER_MODE,
 	HANDLER_NODE,
 	HANDLER_PROCESS,
+	HANDLER_FILE,		/* the second half of those that report a file: of no policy */
 	HANDLERS,
 };
 

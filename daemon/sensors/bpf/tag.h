@@ -88,9 +88,9 @@ static __always_inline void announce(u32 slot, struct task_struct *task, struct 
 	if (!scratch)
 		return;
 	read = bpf_probe_read_kernel_str(scratch->bytes + sizeof(struct record), 256, BPF_CORE_READ(node, name));
-	if (read < 0)
-		read = 0;
-	submit(scratch, sizeof(struct record) + read, true);
+	if (read > 0)
+		scratch->record.length += read;
+	submit(scratch, true);
 }
 
 /* `by` is who put the task there: the runtime, whose mount namespace is the one to leave. */
