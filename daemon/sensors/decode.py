@@ -10,7 +10,7 @@ from daemon import events
 from daemon.events import Drift, Event, File, FileKind, Process, Tier
 from daemon.sensors import abi, addresses
 from daemon.sensors.abi import FileReason, Flag, RecordKind
-from daemon.sensors.calls import MODES, MOUNTS, NODES, name_of
+from daemon.sensors.calls import MEMORY, MODES, MOUNTS, NODES, name_of
 
 PRELOADS = (b"LD_PRELOAD=", b"LD_AUDIT=", b"LD_LIBRARY_PATH=")
 CLONE_NAMESPACES = 0x7E02_0080
@@ -159,7 +159,7 @@ class Decoder:
         file, _ = self._file(body.file, data, _BODY + abi.CALLED_ON_FILE.size, record.flags)
         reasons = FileReason(abi.FILE_FACTS.unpack(body.file).reasons)
         fresh = self._sandboxes.is_fresh(record.sandbox, file)
-        if name in ("mmap", "mmap2", "mprotect", "pkey_mprotect"):
+        if name in MEMORY:
             protection = arguments[2]
             return events.FileMapped(
                 **common,
@@ -306,6 +306,15 @@ def _mode_changed(
     return events.ModeChanged(**common, file=_passed(strings[0]), mode=mode)
 
 
+def _mapped(
+    _name: str, arguments: tuple[int, ...], _strings: tuple[str, ...], common: dict[str, Any]
+) -> Event:
+    protection = arguments[2]
+    return events.FileMapped(
+        **common, write=bool(protection & _PROT_WRITE), execute=bool(protection & _PROT_EXEC)
+    )
+
+
 def _node_made(
     name: str, arguments: tuple[int, ...], strings: tuple[str, ...], common: dict[str, Any]
 ) -> Event:
@@ -331,12 +340,13 @@ _BUILDERS: dict[str, _Builder] = {
     **dict.fromkeys(("symlink", "symlinkat", "link", "linkat"), _linked),
     **dict.fromkeys(MODES, _mode_changed),
     **dict.fromkeys(NODES, _node_made),
+    **dict.fromkeys(MEMORY, _mapped),
 }
 
 
 def file_from(facts: Any, path: bytes, *, truncated: bool) -> File:
-    """`path` from the leaf to the root."""
-    parts = [_text(part) for part in reversed(path.split(b"\0")[:-1])]
+    """`path` from the leaf to the root, which has a name only where the walk missed the mount's root."""
+    parts = [_text(part) for part in reversed(path.split(b"\0")[:-1]) if part != b"/"]
     return File(
         path=("(...)/" if truncated else "/") + "/".join(parts),
         device=facts.device,

@@ -96,11 +96,16 @@ class EbpfSensor:
         directory = self._tree.directory(path)
         value = cgroups.watched(watch, prefix)
         try:
+            self._set_clock()
             directory.mkdir(parents=True, exist_ok=True)
             self._maps["watches"][abi.U64.pack(cgroups.number_of(directory))] = value
             self._object.iterate("seed")
         except OSError as error:
             raise SensorError(f"cannot watch the cgroup {path}: {error}") from error
+
+    def _set_clock(self) -> None:
+        """Times of files are of one clock, times of events of another."""
+        self._maps["data"][abi.U32.pack(0)] = abi.U64.pack(_realtime_offset_ns())
 
     def report(
         self, *, calls: Iterable[str] = (), names: Iterable[str] = (), folders: Iterable[str] = ()
@@ -127,6 +132,9 @@ class EbpfSensor:
     def watch_device(self, device: int) -> None:
         """Every open on this file system is reported."""
         self._maps["devices"][abi.U32.pack(device)] = abi.U32.pack(1)
+
+    def unwatch_device(self, device: int) -> None:
+        self._maps["devices"].discard(abi.U32.pack(device))
 
     # --- what the kernel side does by itself
 
@@ -157,8 +165,7 @@ class EbpfSensor:
 
     def _on_enrolled(self, number: int, enrolled: Any) -> None:
         self._enrolled[number] = enrolled
-        offset_ns = time.time_ns() - time.monotonic_ns()
-        self._sandboxes.started_ns[number] = enrolled.started_ns + offset_ns
+        self._sandboxes.started_ns[number] = enrolled.started_ns + _realtime_offset_ns()
 
     def forget(self, container: str) -> None:
         """It has ended: its numbers may be another's soon."""
@@ -291,6 +298,10 @@ def _attached(loaded: libbpf.Object, name: str) -> str:
             raise
         return str(error)
     return ON
+
+
+def _realtime_offset_ns() -> int:
+    return time.time_ns() - time.monotonic_ns()
 
 
 def _padded(text: str, size: int) -> bytes:

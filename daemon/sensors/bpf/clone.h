@@ -15,6 +15,8 @@ int BPF_PROG(handle_clone, struct pt_regs *registers, long result)
 
 	if (!begin_call(&call, registers, result))
 		return 0;
+	if (!result)		/* the child comes back from the same call */
+		return dull(&call);
 	clone_flags = argument(&call, 0);
 	if (call.number == NR_clone3 &&		/* the first field of struct clone_args */
 	    bpf_probe_read_user(&clone_flags, sizeof(clone_flags), (void *)clone_flags))

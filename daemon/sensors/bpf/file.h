@@ -36,9 +36,11 @@ static __always_inline s64 changed_ns(struct inode *inode)
 	return BPF_CORE_READ(oldest, i_ctime.tv_sec) * 1000000000LL + BPF_CORE_READ(oldest, i_ctime.tv_nsec);
 }
 
+#define CTIME_SLACK_NS 10000000		/* file times are of the last tick: a change right after the start can seem older */
+
 static __always_inline bool changed_since(struct inode *inode, struct sandbox *sandbox)
 {
-	return sandbox && changed_ns(inode) >= (s64)sandbox->started_real_ns;
+	return sandbox && changed_ns(inode) >= (s64)sandbox->started_real_ns - CTIME_SLACK_NS;
 }
 
 static __always_inline void fill_file(struct file_facts *facts, struct file *file, u32 reasons)

@@ -168,4 +168,4 @@ const volatile u32 own_mnt_ns = 0;	/* the daemon's: with init's, what counts as 
 
 u32 init_mnt_ns = 0;			/* found by the iterator, as is the next */
 u32 init_root_device = 0;
-u64 realtime_offset_ns = 0;		/* CLOCK_REALTIME - CLOCK_MONOTONIC */
+u64 realtime_offset_ns = 1;		/* CLOCK_REALTIME - CLOCK_MONOTONIC, set by the daemon */

@@ -9,7 +9,8 @@ static __always_inline struct mount *mount_of(struct vfsmount *vfsmount)
 
 /*
  * Appends the components from the leaf to the root of the mount tree and tells `judged`, if given, where the
- * last two are. Returns how many bytes that were.
+ * last two are. Where the walk misses the mount's root, it ends at the file system's, whose name is "/"; that
+ * of a file without any place (memfd) is its only component. Returns how many bytes that were.
  */
 static __always_inline u32 append_path(struct scratch *scratch, struct path *path, struct judged *judged)
 {
@@ -23,7 +24,7 @@ static __always_inline u32 append_path(struct scratch *scratch, struct path *pat
 		u64 end = end_of(scratch);
 		long read;
 
-		if (dentry == BPF_CORE_READ(mount, mnt.mnt_root) || dentry == parent) {
+		if (dentry == BPF_CORE_READ(mount, mnt.mnt_root)) {
 			struct mount *above = BPF_CORE_READ(mount, mnt_parent);
 
 			if (above == mount)
@@ -42,6 +43,8 @@ static __always_inline u32 append_path(struct scratch *scratch, struct path *pat
 			judged->first = end;
 		}
 		scratch->record.length += read;
+		if (dentry == parent)
+			return end_of(scratch) - start;
 		dentry = parent;
 	}
 	scratch->record.flags |= FLAG_TRUNCATED;
