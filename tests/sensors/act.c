@@ -288,6 +288,16 @@ static long act_int80(char **argv)
 	return result;
 }
 
+/* Opens of a watched name that is nowhere. */
+static long act_refused(char **argv)
+{
+	long i, count = number(argv[0]);
+
+	for (i = 0; i < count; i++)
+		open("/nowhere/canary", O_RDONLY);
+	return 0;
+}
+
 /* Its strings are in a page that is not there when the call begins. */
 static long act_hidden_mount(char **argv)
 {
@@ -360,15 +370,6 @@ static long act_nap(char **argv)
 	return nanosleep(&time, 0);
 }
 
-static long act_flood(char **argv)
-{
-	long i, count = number(argv[0]);
-
-	for (i = 0; i < count; i++)
-		close(open("/proc/self/oom_score_adj", O_WRONLY));
-	return 0;
-}
-
 static const struct { const char *name; long (*act)(char **argv); } acts[] = {
 	{ "open", act_open }, { "openat2", act_openat2 }, { "handle", act_handle }, { "mount", act_mount },
 	{ "unshare", act_unshare }, { "setns", act_setns }, { "chroot", act_chroot }, { "ptrace", act_ptrace },
@@ -378,22 +379,52 @@ static const struct { const char *name; long (*act)(char **argv); } acts[] = {
 	{ "link", act_link }, { "map", act_map }, { "writable-code", act_writable_code }, { "memfd", act_memfd },
 	{ "exec", act_exec }, { "clone", act_clone }, { "clone3", act_clone3 }, { "call", act_call },
 	{ "int80", act_int80 }, { "hidden-mount", act_hidden_mount }, { "ring-open", act_ring_open },
-	{ "move", act_move }, { "spawn", act_spawn }, { "nap", act_nap }, { "flood", act_flood },
+	{ "move", act_move }, { "spawn", act_spawn }, { "nap", act_nap }, { "refused", act_refused },
 };
 
-int main(int argc, char **argv)
+static long (*find(const char *name))(char **argv)
 {
 	unsigned i;
 
-	for (i = 0; argc > 1 && i < sizeof(acts) / sizeof(acts[0]); i++) {
-		if (strcmp(argv[1], acts[i].name) == 0) {
-			long result = acts[i].act(argv + 2);
-
-			printf("%ld %d\n", result, result == -1 ? errno : 0);
-			fflush(stdout);
-			return 0;
-		}
-	}
+	for (i = 0; i < sizeof(acts) / sizeof(acts[0]); i++)
+		if (strcmp(name, acts[i].name) == 0)
+			return acts[i].act;
 	fprintf(stderr, "no such act\n");
-	return 2;
+	exit(2);
+}
+
+/* Each time in a child of its own: how many were killed, how many came back from the call. */
+static int repeat(long count, const char *name, char **argv)
+{
+	long (*act)(char **) = find(name);
+	volatile long *returned = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	long i, killed = 0;
+
+	for (i = 0; i < count; i++) {
+		pid_t child = fork();
+		int status;
+
+		if (!child) {
+			act(argv);
+			++*returned;
+			_exit(0);
+		}
+		waitpid(child, &status, 0);
+		killed += WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+	}
+	printf("%ld %ld\n", killed, *returned);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	long result;
+
+	if (argc > 3 && strcmp(argv[1], "repeat") == 0)
+		return repeat(number(argv[2]), argv[3], argv + 4);
+	if (argc < 2)
+		return 2;
+	result = find(argv[1])(argv + 2);
+	printf("%ld %d\n", result, result == -1 ? errno : 0);
+	return 0;
 }

@@ -222,7 +222,8 @@ def test_a_file_outside_the_mounts_root(watching: Watching, tmp_path: Path) -> N
 
 def test_a_file_of_another_mount_namespace(watching: Watching) -> None:
     """By /proc/PID/root of a process in a mount namespace of its own."""
-    script = "unshare -m sleep 5 & sleep 0.5; for p in $(pidof sleep); do /act open /proc/$p/root/etc/canary 0; done"
+    look = "for p in $(pidof sleep); do /act open /proc/$p/root/etc/canary 0; done"
+    script = f"unshare -m sleep 5 & sleep 0.5; {look}"
     run = watching.run("sh", "-c", script, options=OPEN)
     foreign = [e for e in watching.events(run.container, FileOpened) if e.foreign_mount]
     assert [e.file.path for e in foreign][:1] == ["/etc/canary"]

@@ -149,6 +149,13 @@ class Watching:
             time.sleep(0.02)
         return found[0]
 
+    def await_idle(self) -> None:
+        """Until nothing new has come for a while."""
+        before = -1
+        while before != len(self.seen):
+            before = len(self.seen)
+            time.sleep(2 * SETTLE_S)
+
 
 def build_act(folder: Path) -> Path:
     program = folder / "act"
