@@ -192,6 +192,9 @@ WATCHED = Layout("watched", watch="I", prefix_length="I", prefix="16s")
 FILE_NAME = Layout("file_name", bytes="32s")
 FOLDER = Layout("folder", first="16s", second="16s")
 INODE_KEY = Layout("inode_key", inode="Q", device="I", spare="I")
+NETWORK = Layout("network", prefix="I", cookie="Q", address="16s")
+SETTINGS = Layout("settings", hierarchy="I", own_mnt_ns="I")
+HOST = Layout("host", mnt_ns="I", net_ns="I", root_device="I")
 SANDBOX = Layout(
     "sandbox",
     started_ns="Q",
@@ -220,6 +223,9 @@ LAYOUTS = (
     FILE_NAME,
     FOLDER,
     INODE_KEY,
+    NETWORK,
+    SETTINGS,
+    HOST,
     SANDBOX,
 )
 ENUMS: dict[str, type[IntEnum | IntFlag]] = {

@@ -21,7 +21,7 @@ class Tree:
 
     mount_point: Path
     number: int
-    """Of `hierarchy` in bpf/maps.h."""
+    """As in `settings` of bpf/sensor.h."""
 
     def directory(self, path: str) -> Path:
         """Raises SensorError for a path that is not absolute in the hierarchy."""

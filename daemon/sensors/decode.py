@@ -29,7 +29,7 @@ _KINDS = {
 }
 _OPEN_FLAGS_AT = {"open": 1, "openat": 2}
 _PROT_WRITE, _PROT_EXEC = 2, 4
-_TCP_CONNECT = 0xFFFF_FFFF
+_NO_CALLS = {0xFFFF_FFFF: "tcp_connect", 0xFFFF_FFFE: "egress"}
 _BODY = abi.RECORD.size
 
 
@@ -109,7 +109,7 @@ class Decoder:
     def _call(self, record: Any, common: dict[str, Any]) -> str:
         """Adds what every system call has, and returns its name."""
         compat = bool(record.flags & Flag.COMPAT)
-        name = "tcp_connect" if record.call == _TCP_CONNECT else name_of(record.call, compat=compat)
+        name = _NO_CALLS.get(record.call) or name_of(record.call, compat=compat)
         common |= {"syscall": name, "result": record.result, "compat": compat}
         return name
 
@@ -190,7 +190,9 @@ class Decoder:
         name = self._call(record, common)
         body = abi.CALLED_ON_ADDRESS.unpack(data, _BODY)
         family, address = body.family, addresses.text(body.family, body.address)
-        if name in ("connect", "tcp_connect"):
+        if family == addresses.AF_INET6 and "." in address:
+            family = addresses.AF_INET
+        if name in ("connect", "tcp_connect", "egress"):
             file = None
             if body.inode:
                 path = addresses.unix_path(body.path[: body.path_length])

@@ -7,10 +7,12 @@ says which are on and why the others are not. Without those of `REQUIRED` there 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import struct
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,11 +27,13 @@ from daemon.sensors.ring import Ring
 REQUIRED = ("on_attach", "on_fork", "on_exec", "on_exit", "seed")
 ATTACHED = ("on_attach", "on_fork", "on_exec", "on_exit")
 OPTIONAL = ("on_sys_exit", "on_handshake", "on_ring_request")
+EGRESS = ("on_connect4", "on_connect6", "on_sendmsg4", "on_sendmsg6")
 ON = "on"
 ALERTS_BUDGET, BULK_BUDGET = 4096, 512
 """Records a turn, so that a flood cannot starve the event loop."""
 SYSTEM_FOLDERS = ("etc", "usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "root", "boot")
 SYSTEM_SUBFOLDERS = ("var/spool", "var/lib/dpkg", "var/lib/rpm", "var/lib/apk")
+Network = IPv4Network | IPv6Network
 _REFUSED = re.compile(r"prog '(\w+)': (?:failed to load|BPF program load failed)")
 _PAUSE_S = 0.05
 
@@ -150,6 +154,44 @@ class EbpfSensor:
                 if numbers[number] in wanted:
                     self._set_policy(table, number, call, kill=True)
 
+    def set_egress(self, container: str, networks: Iterable[Network] | None) -> None:
+        """It may connect and send to these networks and to itself only; None lifts that.
+
+        Connections that stand are not cut. Raises SensorError where it cannot be enforced.
+        """
+        number = self._number(container)
+        if off := [name for name in EGRESS if self.hooks.get(name) != ON]:
+            raise SensorError(f"this kernel refuses {off[0]}: {self.hooks.get(off[0])}")
+        enrolled = self._enrolled[number]
+        if enrolled.net_ns in (self._init_net_ns(), Path("/proc/self/ns/net").stat().st_ino):
+            raise SensorError(f"container {container} is in the host's network: that cannot be confined")
+        if networks is None:
+            self._lift_egress(enrolled.net_cookie)
+            return
+        allowed = {_network_key(enrolled.net_cookie, network) for network in networks}
+        for key in allowed:
+            self._maps["networks"][key] = abi.U32.pack(1)
+        self._drop_networks(enrolled.net_cookie, keep=allowed)
+        self._maps["confined"][abi.U64.pack(enrolled.net_cookie)] = abi.U64.pack(number)
+
+    def quarantine(self, container: str) -> None:
+        """It may connect to itself only."""
+        self.set_egress(container, ())
+
+    def _lift_egress(self, cookie: int) -> None:
+        self._maps["confined"].discard(abi.U64.pack(cookie))
+        self._drop_networks(cookie, keep=frozenset())
+
+    def _drop_networks(self, cookie: int, *, keep: Collection[bytes]) -> None:
+        found = [key for key in self._maps["networks"] if abi.NETWORK.unpack(key).cookie == cookie]
+        for key in found:
+            if key not in keep:
+                self._maps["networks"].discard(key)
+
+    def _init_net_ns(self) -> int:
+        raw = self._maps["bss"].get(abi.U32.pack(0))
+        return int(abi.HOST.unpack(raw).net_ns) if raw else 0
+
     def _number(self, container: str) -> int:
         try:
             return self._numbers[container]
@@ -175,6 +217,7 @@ class EbpfSensor:
         key = abi.U64.pack(number)
         enrolled = self._enrolled.pop(number, None)
         if enrolled is not None:
+            self._lift_egress(enrolled.net_cookie)
             root = abi.U32.pack(enrolled.root_device)
             if self._maps["roots"].get(root) == key:
                 self._maps["roots"].discard(root)
@@ -270,7 +313,7 @@ def _load(path: Path, tree: cgroups.Tree, ring_bytes: int) -> tuple[libbpf.Objec
 
 def _configure(opened: libbpf.Object, tree: cgroups.Tree, ring_bytes: int) -> None:
     own_mnt_ns = Path("/proc/self/ns/mnt").stat().st_ino
-    opened.maps["rodata"].preset(struct.pack("<II", tree.number, own_mnt_ns))
+    opened.maps["rodata"].preset(abi.SETTINGS.pack(tree.number, own_mnt_ns))
     for name in ("alerts", "bulk"):
         opened.maps[name].resize(ring_bytes)
 
@@ -286,18 +329,37 @@ def _attach(loaded: libbpf.Object, refused: dict[str, str]) -> dict[str, str]:
     for name in (*ATTACHED, *OPTIONAL):
         if name not in refused:
             hooks[name] = _attached(loaded, name)
-    return hooks
+    return hooks | _attach_egress(loaded, refused)
 
 
-def _attached(loaded: libbpf.Object, name: str) -> str:
+def _attach_egress(loaded: libbpf.Object, refused: dict[str, str]) -> dict[str, str]:
+    """To all tasks: the programs look only at those of confined network namespaces."""
+    names = [name for name in EGRESS if name not in refused]
+    mount_point = cgroups.find_unified()
+    if mount_point is None:
+        return dict.fromkeys(names, "cgroup v2 is not mounted")
+    root = os.open(mount_point, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        loaded.attach(name)
+        return {name: _attached(loaded, name, root) for name in names}
+    finally:
+        os.close(root)
+
+
+def _attached(loaded: libbpf.Object, name: str, cgroup: int | None = None) -> str:
+    try:
+        loaded.attach(name, cgroup)
     except OSError as error:
         if name in REQUIRED:
             loaded.close()
             raise
         return str(error)
     return ON
+
+
+def _network_key(cookie: int, network: Network) -> bytes:
+    v4 = isinstance(network, IPv4Network)
+    address = (b"\0" * 10 + b"\xff\xff" if v4 else b"") + network.network_address.packed
+    return abi.NETWORK.pack(64 + (96 if v4 else 0) + network.prefixlen, cookie, address)
 
 
 def _realtime_offset_ns() -> int:

@@ -107,6 +107,19 @@ def test_after_its_end_another_may_have_its_number(watching: Watching, tmp_path:
         watching.do(watching.sensor.respond, run.container, ALL)
 
 
+def test_a_gained_uid_and_gained_capabilities_are_drift(watching: Watching) -> None:
+    container = watching.start("sh", "-c", "cp /act /var/suid; chmod 4755 /var/suid; sleep 60")
+    try:
+        watching.await_enrolled(container)
+        watching.exec(container, "sh", "-c", "/var/suid nap 1; true", options=("--user=1000",))
+        events = watching.events(container, ProcessExecuted)
+    finally:
+        watching.remove(container)
+    (gained,) = (e for e in events if e.file.path == "/var/suid")
+    assert gained.drift == Drift.UID | Drift.CAPABILITIES
+    assert gained.privileged_by_file
+
+
 def test_drift_is_reported_with_every_later_event(watching: Watching) -> None:
     run = watching.run("sh", "-c", "unshare -m sh -c '/act nap 1; /act nap 1'; /act nap 2", options=OPEN)
     drifts = [

@@ -85,7 +85,8 @@ class Watching:
 
     def start(self, *command: str, options: tuple[str, ...] = ()) -> str:
         """A container that runs `command` in the background; remove it."""
-        create = ["docker", "create", f"--cgroup-parent={PARENT}", "--network=none", *options, self.image]
+        network = () if any(option.startswith("--network=") for option in options) else ("--network=none",)
+        create = ["docker", "create", f"--cgroup-parent={PARENT}", *network, *options, self.image]
         container = subprocess.run(
             [*create, *command], check=True, capture_output=True, text=True
         ).stdout.strip()

@@ -148,7 +148,7 @@ static __always_inline bool is_host(struct task_struct *task)
 {
 	u32 mnt_ns = task->nsproxy->mnt_ns->ns.inum;
 
-	return mnt_ns == init_mnt_ns || mnt_ns == own_mnt_ns;
+	return mnt_ns == host.mnt_ns || mnt_ns == settings.own_mnt_ns;
 }
 
 /* core_pattern, release_agent, modprobe: the kernel was made to run a sandbox's file on the host. */

@@ -55,6 +55,7 @@ struct {
 enum scratch_slot {		/* the iterator can be preempted, tracepoints cannot: they must not share */
 	SLOT_EVENT,
 	SLOT_SEED,
+	SLOT_EGRESS,		/* preemptible on some kernels */
 	SLOTS,
 };
 
@@ -163,9 +164,6 @@ struct {			/* file systems of which every open is reported, by superblock */
 	__type(value, u32);
 } devices SEC(".maps");
 
-const volatile u32 hierarchy = 0;	/* 0: cgroup v2; 1, 2: cgroup v1, of memory or pids */
-const volatile u32 own_mnt_ns = 0;	/* the daemon's: with init's, what counts as the host */
-
-u32 init_mnt_ns = 0;			/* found by the iterator, as is the next */
-u32 init_root_device = 0;
+const volatile struct settings settings = {};
+struct host host = {};
 u64 realtime_offset_ns = 1;		/* CLOCK_REALTIME - CLOCK_MONOTONIC, set by the daemon */

@@ -45,8 +45,9 @@ int seed(struct bpf_iter__task *context)
 		return 0;
 	mnt_ns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
 	if (task->pid == 1) {
-		init_mnt_ns = mnt_ns;
-		init_root_device = BPF_CORE_READ(task, fs, root.dentry, d_inode, i_sb, s_dev);
+		host.mnt_ns = mnt_ns;
+		host.net_ns = BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
+		host.root_device = BPF_CORE_READ(task, fs, root.dentry, d_inode, i_sb, s_dev);
 	}
 	node = sandbox_of(task);
 	if (!node)
@@ -56,9 +57,9 @@ int seed(struct bpf_iter__task *context)
 	if (!tag || tag->sandbox)
 		return 0;
 	tag->sandbox = id;
-	tag->outside_mnt_ns = init_mnt_ns;
+	tag->outside_mnt_ns = host.mnt_ns;
 	announce(SLOT_SEED, task, node, id);
-	if (mnt_ns == init_mnt_ns || mnt_ns == own_mnt_ns || is_runtime(task)) {
+	if (mnt_ns == host.mnt_ns || mnt_ns == settings.own_mnt_ns || is_runtime(task)) {
 		tag->state = TAG_ENTERING;
 		return 0;
 	}

@@ -22,6 +22,7 @@
 #include "process.h"
 #include "socket.h"
 #include "ring.h"
+#include "egress.h"
 #include "dispatch.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

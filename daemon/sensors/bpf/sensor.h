@@ -235,6 +235,23 @@ struct inode_key {
 	u32 spare;
 };
 
+struct network {		/* key of a longest-prefix match */
+	u32 prefix;		/* bits that count, of the cookie and the address together */
+	u64 cookie;
+	u8 address[16];
+} __attribute__((packed));
+
+struct settings {		/* set before loading */
+	u32 hierarchy;		/* 0: cgroup v2; 1, 2: cgroup v1, of memory or pids */
+	u32 own_mnt_ns;		/* the daemon's: with init's, what counts as the host */
+};
+
+struct host {			/* of init, found by the iterator */
+	u32 mnt_ns;
+	u32 net_ns;
+	u32 root_device;
+};
+
 struct sandbox {		/* what its tasks are compared with; made at the first exec inside */
 	u64 started_ns;
 	u64 started_real_ns;
@@ -264,6 +281,9 @@ union abi {
 	struct file_name file_name;
 	struct folder folder;
 	struct inode_key inode_key;
+	struct network network;
+	struct settings settings;
+	struct host host;
 	struct sandbox sandbox;
 	enum record_kind record_kind;
 	enum record_flag record_flag;

@@ -17,9 +17,9 @@ static __always_inline struct kernfs_node *cgroup_of(struct task_struct *task)
 	struct cgroup_subsys_state *state = 0;
 	u32 index;
 
-	if (!hierarchy)
+	if (!settings.hierarchy)
 		return BPF_CORE_READ(set, dfl_cgrp, kn);
-	index = hierarchy == 1 ? bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id)
+	index = settings.hierarchy == 1 ? bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id)
 			       : bpf_core_enum_value(enum cgroup_subsys_id, pids_cgrp_id);
 	bpf_core_read(&state, sizeof(state), &set->subsys[index & 15]);
 	return BPF_CORE_READ(state, cgroup, kn);
@@ -138,7 +138,7 @@ static __always_inline void open_sandbox(u64 id, struct task_struct *first)
 
 	fill_sandbox(&sandbox, first);
 	bpf_map_update_elem(&sandboxes, &id, &sandbox, BPF_NOEXIST);
-	if (sandbox.root_device != init_root_device)
+	if (sandbox.root_device != host.root_device)
 		bpf_map_update_elem(&roots, &sandbox.root_device, &id, BPF_ANY);
 }
 
