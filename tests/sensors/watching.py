@@ -48,6 +48,7 @@ class Watching:
     """`seen` grows in another thread; lists only ever get longer."""
 
     image: str
+    parent: str = PARENT
     sensor: EbpfSensor = field(init=False)
     seen: list[Event] = field(default_factory=list)
     paused: threading.Event = field(default_factory=threading.Event)
@@ -57,7 +58,7 @@ class Watching:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self.sensor = self.call(EbpfSensor.open(calls=CALLS, names=NAMES))
-        self.do(self.sensor.watch_parent, PARENT)
+        self.do(self.sensor.watch_parent, self.parent)
         self._reading = asyncio.run_coroutine_threadsafe(self._read(), self._loop)
         return self
 
@@ -86,7 +87,7 @@ class Watching:
     def start(self, *command: str, options: tuple[str, ...] = ()) -> str:
         """A container that runs `command` in the background; remove it."""
         network = () if any(option.startswith("--network=") for option in options) else ("--network=none",)
-        create = ["docker", "create", f"--cgroup-parent={PARENT}", *network, *options, self.image]
+        create = ["docker", "create", f"--cgroup-parent={self.parent}", *network, *options, self.image]
         container = subprocess.run(
             [*create, *command], check=True, capture_output=True, text=True
         ).stdout.strip()

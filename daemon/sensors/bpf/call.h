@@ -91,7 +91,8 @@ static __always_inline bool begin_call(struct call *call, struct pt_regs *regist
 	call->result = result;
 	call->compat = is_compat(task);
 	call->number = registers->orig_ax;
-	call->drift = drift_of(task, call->tag, call->sandbox);
+	call->tag->drift = drift_of(task, call->tag, call->sandbox);
+	call->drift = *(volatile u32 *)&call->tag->drift;
 	call->fresh = call->drift & ~call->tag->reported;
 	return true;
 }

@@ -24,7 +24,7 @@ struct tag {			/* of a task, inherited at fork */
 	u32 outside_mnt_ns;	/* the runtime's */
 	u32 reported;		/* drift */
 	u32 once;
-	u32 spare;
+	u32 drift;		/* at the last look; in memory, for the verifier would follow every combination of bits */
 };
 
 struct scratch {
