@@ -1,7 +1,7 @@
 # `make run` and `make test` work on a fresh Debian or Ubuntu machine with git, python3, make and root.
 PYTHON := .venv/bin/python
 
-.PHONY: run test check bench setup clean
+.PHONY: run test check bench bpf setup clean
 
 run: setup
 	tests/with-engine.sh $(PYTHON) -m tests.demo
@@ -17,8 +17,11 @@ check: setup
 bench: setup
 	tests/with-engine.sh $(PYTHON) -m tests.benchmarks.launch
 
+bpf: setup
+	$(PYTHON) -m daemon.sensors.bpf
+
 setup:
 	@tests/setup.sh
 
 clean:
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis daemon/sandbox/init/container-kit-init
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis daemon/sandbox/init/container-kit-init daemon/sensors/bpf/*.bpf.o

@@ -10,6 +10,10 @@ need dockerd docker.io iptables
 need busybox busybox-static
 need gcc gcc libc6-dev
 need curl curl
+need clang clang
+need llvm-strip llvm
+[ -e /usr/include/bpf/bpf_helpers.h ] || missing+=(libbpf-dev)
+ldconfig -p | grep -q 'libbpf\.so\.1' || missing+=(libbpf1)
 need apparmor_parser apparmor
 need systemd-analyze systemd
 need mmdebstrap mmdebstrap
@@ -29,3 +33,4 @@ if [ "$(cat .venv/installed 2>/dev/null)" != "$wanted" ]; then
     echo "$wanted" >.venv/installed
 fi
 .venv/bin/python -m daemon.sandbox.init >/dev/null
+.venv/bin/python -m daemon.sensors.bpf >/dev/null

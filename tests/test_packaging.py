@@ -13,9 +13,11 @@ import pytest
 
 from daemon import ROOT, __version__
 from daemon.sandbox import init
+from daemon.sensors import bpf
 
 FOLDERS = ("daemon", "detectors", "exporters", "profiles", "systemd")
 INIT = "daemon/sandbox/init/container-kit-init"
+BUILT = {INIT, *(str(path.relative_to(ROOT)) for path in bpf.OBJECTS)}
 
 
 def tracked(*paths: str) -> set[str]:
@@ -61,8 +63,8 @@ def contents(wheel: Path) -> set[str]:
         return {name for name in archive.namelist() if ".dist-info/" not in name}
 
 
-def test_it_holds_what_git_has_and_the_init(wheel: Path) -> None:
-    assert contents(wheel) == tracked(*FOLDERS) | {INIT}
+def test_it_holds_what_git_has_and_what_is_built(wheel: Path) -> None:
+    assert contents(wheel) == tracked(*FOLDERS) | BUILT
 
 
 @pytest.mark.parametrize(
@@ -76,6 +78,9 @@ def test_it_holds_what_git_has_and_the_init(wheel: Path) -> None:
         "systemd/sysusers.d/*.conf",
         "systemd/tmpfiles.d/*.conf",
         "daemon/sandbox/init/init.c",
+        "daemon/sensors/bpf/*.c",
+        "daemon/sensors/bpf/*.h",
+        "daemon/sensors/*.tsv",
         "daemon/**/*.py",
     ],
 )
@@ -138,10 +143,11 @@ def test_the_installed_program_finds_its_profiles(installed: Path, tmp_path: Pat
     assert done.stdout.strip() == f"{installed}/profiles {installed}/systemd {names}"
 
 
-def test_without_the_source_of_the_init_there_is_no_wheel(tmp_path: Path) -> None:
-    """Better none than one whose daemon cannot start."""
+@pytest.mark.parametrize("source", ["daemon/sandbox/init/init.c", "daemon/sensors/bpf/sensor.bpf.c"])
+def test_without_a_source_there_is_no_wheel(source: str, tmp_path: Path) -> None:
+    """Better none than one whose daemon cannot start, or cannot see."""
     (tmp_path / "wheel").mkdir()
-    done = build(checkout(tmp_path / "source", "daemon/sandbox/init/init.c"), tmp_path / "wheel")
+    done = build(checkout(tmp_path / "source", source), tmp_path / "wheel")
     assert done.returncode != 0
-    assert "init.c" in done.stdout + done.stderr
+    assert Path(source).name in done.stdout + done.stderr
     assert list((tmp_path / "wheel").iterdir()) == []

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/* Calls on another process. The target's number is looked up as the kernel does, in the caller's namespace. */
+#pragma once
+
+#define XA_CHUNK_BITS 6			/* <linux/xarray.h>; the slots of a node are 1 << XA_CHUNK_BITS */
+#define XA_NODE 2			/* the low bits of an entry that points to a node */
+#define XA_LEVELS 4			/* enough for PID_MAX_LIMIT, 1 << 22 */
+#define LINEAGE_DEPTH 16
+
+/* idr_find() of lib/idr.c: a radix tree whose leaves are struct pid. */
+static __always_inline struct pid *find_pid(struct pid_namespace *namespace, u32 number)
+{
+	unsigned long entry = (unsigned long)BPF_CORE_READ(namespace, idr.idr_rt.xa_head);
+	int level;
+
+	for (level = 0; level <= XA_LEVELS && (entry & 3) == XA_NODE; level++) {
+		struct xa_node *node = (void *)(entry - XA_NODE);
+		u32 shift = BPF_CORE_READ(node, shift);
+		u64 index;
+
+		if (shift > 30 || (!level && number >> shift >> XA_CHUNK_BITS))
+			return 0;
+		index = number >> shift & ((1 << XA_CHUNK_BITS) - 1);
+		bpf_core_read(&entry, sizeof(entry), &node->slots[index]);
+	}
+	return level && (entry & 3) ? 0 : (struct pid *)entry;
+}
+
+static __always_inline struct task_struct *task_of(struct pid *pid)
+{
+	struct hlist_node *link = BPF_CORE_READ(pid, tasks[0].first);
+
+	return link ? (void *)((char *)link - bpf_core_field_offset(struct task_struct, pid_links)) : 0;
+}
+
+static __always_inline bool is_descendant(struct task_struct *task, u32 ancestor)
+{
+	int step;
+
+	for (step = 0; step < LINEAGE_DEPTH; step++) {
+		struct task_struct *parent = BPF_CORE_READ(task, real_parent);
+		u32 pid = BPF_CORE_READ(parent, tgid);
+
+		if (pid == ancestor)
+			return true;
+		if (pid <= 1)
+			return false;
+		task = parent;
+	}
+	return false;
+}
+
+/* A pidfd keeps its struct pid. */
+static __always_inline struct pid *pid_of_descriptor(struct task_struct *task, u64 descriptor)
+{
+	struct file *file = file_of(task, descriptor);
+
+	return file ? BPF_CORE_READ(file, private_data) : 0;
+}
+
+#define NR_ptrace 101
+#define NR_ptrace_compat 26
+#define NR_pidfd_getfd 438		/* of both tables */
+
+/* Of ptrace, what begins it: the rest works only on what is attached already. */
+static __always_inline bool begins_ptrace(struct call *call)
+{
+	u32 request = argument(call, 0);
+
+	if (call->number != (call->compat ? NR_ptrace_compat : NR_ptrace))
+		return true;
+	return request == PTRACE_ATTACH || request == PTRACE_SEIZE;
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(handle_process, struct pt_regs *registers, long result)
+{
+	struct called_on_process *called;
+	struct task_struct *target;
+	struct scratch *scratch;
+	struct upid *caller;
+	struct call call;
+	struct pid *pid;
+	u32 number;
+	u16 flags;
+
+	if (!begin_call(&call, registers, result))
+		return 0;
+	if (!begins_ptrace(&call))
+		return dull(&call);
+	number = argument(&call, call.policy->operand);
+	flags = kill_if(&call, false, false);
+	scratch = begin_call_record(&call, RECORD_TOUCHED, flags, sizeof(*called));
+	if (!scratch)
+		return 0;
+	called = (void *)(scratch->bytes + sizeof(struct record));
+	called->target_pid = number;
+	called->target_tid = 0;
+	called->descendant = 0;
+	called->spare = 0;
+	if (call.number == NR_pidfd_getfd) {
+		pid = pid_of_descriptor(call.task, number);
+	} else {
+		caller = own_upid(call.task);
+		pid = find_pid(BPF_CORE_READ(caller, ns), number);
+	}
+	target = task_of(pid);
+	if (target) {
+		called->target_tid = BPF_CORE_READ(target, pid);
+		called->descendant = is_descendant(target, call.task->tgid);
+	}
+	submit(scratch, is_alert(&call, flags));
+	return 0;
+}

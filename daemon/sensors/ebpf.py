@@ -1,0 +1,381 @@
+"""The first sensor: what sandboxes do, as BPF programs in the kernel see it.
+
+Every hook is probed by loading and attaching it, for no configuration tells what a kernel accepts. `hooks`
+says which are on and why the others are not. Without those of `REQUIRED` there is no sensor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import struct
+import time
+from collections.abc import AsyncIterator, Collection, Iterable
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Any, Self
+
+from daemon.errors import SensorError
+from daemon.events import Event, Tier
+from daemon.sensors import abi, bpf, cgroups, libbpf
+from daemon.sensors.abi import Handler, InKernel, InodeAction, Loss, Watch
+from daemon.sensors.calls import Call, i386_numbers, rows, x86_64_numbers
+from daemon.sensors.decode import Decoder, Sandboxes
+from daemon.sensors.ring import Ring
+
+REQUIRED = ("on_attach", "on_fork", "on_exec", "on_exit", "seed")
+ATTACHED = ("on_attach", "on_fork", "on_exec", "on_exit")
+OPTIONAL = ("on_sys_exit", "on_handshake", "on_ring_request")
+EGRESS = ("on_connect4", "on_connect6", "on_sendmsg4", "on_sendmsg6")
+ON = "on"
+ALERTS_BUDGET, BULK_BUDGET = 4096, 512
+"""Records a turn, so that a flood cannot starve the event loop."""
+SYSTEM_FOLDERS = ("etc", "usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "root", "boot")
+SYSTEM_SUBFOLDERS = ("var/spool", "var/lib/dpkg", "var/lib/rpm", "var/lib/apk")
+Network = IPv4Network | IPv6Network
+_REFUSED = re.compile(r"prog '(\w+)': (?:failed to load|BPF program load failed)")
+_PAUSE_S = 0.05
+
+
+class EbpfSensor:
+    """Open it by `await EbpfSensor.open(...)`; close it to detach everything."""
+
+    tier = Tier.EBPF
+
+    def __init__(self, loaded: libbpf.Object, hooks: dict[str, str], tree: cgroups.Tree) -> None:
+        self.hooks = hooks
+        self._object, self._maps, self._tree = loaded, loaded.maps, tree
+        self._sandboxes = Sandboxes()
+        self._numbers: dict[str, int] = {}
+        self._enrolled: dict[int, Any] = {}
+        self._undecodable = 0
+        self._decoder = Decoder(self._sandboxes, self._on_attached, self._on_enrolled)
+        self._alerts, self._bulk = (self._ring(name) for name in ("alerts", "bulk"))
+        self._batch: list[Event] = []
+        self._readable = asyncio.Event()
+        self._closed = False
+
+    @classmethod
+    async def open(
+        cls,
+        *,
+        calls: Iterable[str] = (),
+        names: Iterable[str] = (),
+        folders: Iterable[str] = (*SYSTEM_FOLDERS, *SYSTEM_SUBFOLDERS),
+        path: Path = bpf.SENSOR,
+        ring_bytes: int = 1 << 22,
+    ) -> Self:
+        """`calls`, `names`: as detectors ask for (detectors/__init__.py). Loads in a thread, about a second.
+
+        Raises SensorError with the last lines of libbpf where the required hooks cannot be had.
+        """
+        tree = cgroups.find_tree()
+        try:
+            loaded, hooks = await asyncio.to_thread(_load, path, tree, ring_bytes)
+        except OSError as error:
+            raise SensorError(f"eBPF sensor: {error.strerror or error}{_advice(error)}") from error
+        sensor = cls(loaded, hooks, tree)
+        sensor.report(calls=calls, names=names, folders=folders)
+        return sensor
+
+    # --- what to watch
+
+    def watch_parent(self, path: str, prefix: str = "") -> None:
+        """Every cgroup right below `path` whose name starts with `prefix` is a sandbox, now and later.
+
+        `path` starts at the hierarchy's root: `/docker`. It is made if it is missing, and must not go away.
+        """
+        self._watch(path, Watch.CHILDREN, prefix)
+
+    def watch_cgroup(self, path: str) -> None:
+        """The cgroup itself is a sandbox."""
+        self._watch(path, Watch.ITSELF)
+
+    def unwatch(self, path: str) -> None:
+        """No new task comes in by it; those inside are still watched."""
+        self._maps["watches"].discard(abi.U64.pack(cgroups.number_of(self._tree.directory(path))))
+
+    def _watch(self, path: str, watch: Watch, prefix: str = "") -> None:
+        directory = self._tree.directory(path)
+        value = cgroups.watched(watch, prefix)
+        try:
+            self._set_clock()
+            directory.mkdir(parents=True, exist_ok=True)
+            self._maps["watches"][abi.U64.pack(cgroups.number_of(directory))] = value
+            self._object.iterate("seed")
+        except OSError as error:
+            raise SensorError(f"cannot watch the cgroup {path}: {error}") from error
+
+    def _set_clock(self) -> None:
+        """Times of files are of one clock, times of events of another."""
+        self._maps["data"][abi.U32.pack(0)] = abi.U64.pack(_realtime_offset_ns())
+
+    def report(
+        self, *, calls: Iterable[str] = (), names: Iterable[str] = (), folders: Iterable[str] = ()
+    ) -> None:
+        """Reports these as well from now on."""
+        wanted = frozenset(calls)
+        for table, numbers in (("policies", x86_64_numbers()), ("compat_policies", i386_numbers())):
+            for number, call in rows(wanted, numbers):
+                self._set_policy(table, number, call)
+        for name in names:
+            self._maps["names"][_padded(name, abi.NAME_BYTES)] = abi.U32.pack(1)
+        for folder in folders:
+            first, _, second = folder.partition("/")
+            key = _padded(first, abi.FOLDER_BYTES) + _padded(second, abi.FOLDER_BYTES)
+            self._maps["folders"][key] = abi.U32.pack(1)
+
+    def _set_policy(self, table: str, number: int, call: Call, *, kill: bool = False) -> None:
+        self._maps[table][abi.U32.pack(number)] = call.packed(kill=kill)
+
+    def watch_inode(self, device: int, inode: int, action: InodeAction = InodeAction.REPORT) -> None:
+        """`device` in the kernel's form, as in `File.device`."""
+        self._maps["inodes"][abi.INODE_KEY.pack(inode, device, 0)] = abi.U32.pack(action)
+
+    def watch_device(self, device: int) -> None:
+        """Every open on this file system is reported."""
+        self._maps["devices"][abi.U32.pack(device)] = abi.U32.pack(1)
+
+    def unwatch_device(self, device: int) -> None:
+        self._maps["devices"].discard(abi.U32.pack(device))
+
+    # --- what the kernel side does by itself
+
+    def respond(self, container: str, response: InKernel) -> None:
+        """SIGKILL at once, in the kernel. Raises SensorError for a container that has no process yet."""
+        self._maps["responses"][abi.U64.pack(self._number(container))] = abi.U32.pack(response)
+
+    def kill_calls(self, calls: Iterable[str]) -> None:
+        """Of sandboxes with KILL_ON_CALL."""
+        wanted = frozenset(calls)
+        for table, numbers in (("policies", x86_64_numbers()), ("compat_policies", i386_numbers())):
+            for number, call in rows(wanted, numbers):
+                if numbers[number] in wanted:
+                    self._set_policy(table, number, call, kill=True)
+
+    def set_egress(self, container: str, networks: Iterable[Network] | None) -> None:
+        """It may connect and send to these networks and to itself only; None lifts that.
+
+        Connections that stand are not cut. Raises SensorError where it cannot be enforced.
+        """
+        number = self._number(container)
+        if off := [name for name in EGRESS if self.hooks.get(name) != ON]:
+            raise SensorError(f"this kernel refuses {off[0]}: {self.hooks.get(off[0])}")
+        enrolled = self._enrolled[number]
+        if enrolled.net_ns in (self._init_net_ns(), Path("/proc/self/ns/net").stat().st_ino):
+            raise SensorError(f"container {container} is in the host's network: that cannot be confined")
+        if networks is None:
+            self._lift_egress(enrolled.net_cookie)
+            return
+        allowed = {_network_key(enrolled.net_cookie, network) for network in networks}
+        for key in allowed:
+            self._maps["networks"][key] = abi.U32.pack(1)
+        self._drop_networks(enrolled.net_cookie, keep=allowed)
+        self._maps["confined"][abi.U64.pack(enrolled.net_cookie)] = abi.U64.pack(number)
+
+    def quarantine(self, container: str) -> None:
+        """It may connect to itself only."""
+        self.set_egress(container, ())
+
+    def _lift_egress(self, cookie: int) -> None:
+        self._maps["confined"].discard(abi.U64.pack(cookie))
+        self._drop_networks(cookie, keep=frozenset())
+
+    def _drop_networks(self, cookie: int, *, keep: Collection[bytes]) -> None:
+        found = [key for key in self._maps["networks"] if abi.NETWORK.unpack(key).cookie == cookie]
+        for key in found:
+            if key not in keep:
+                self._maps["networks"].discard(key)
+
+    def _init_net_ns(self) -> int:
+        raw = self._maps["bss"].get(abi.U32.pack(0))
+        return int(abi.HOST.unpack(raw).net_ns) if raw else 0
+
+    def _number(self, container: str) -> int:
+        try:
+            return self._numbers[container]
+        except KeyError:
+            raise SensorError(f"container {container} has no process that the sensor saw") from None
+
+    # --- what is known of sandboxes
+
+    def _on_attached(self, number: int, name: str) -> None:
+        container = cgroups.container_of(name)
+        self._sandboxes.containers[number] = container
+        self._numbers[container] = number
+
+    def _on_enrolled(self, number: int, enrolled: Any) -> None:
+        self._enrolled[number] = enrolled
+        self._sandboxes.started_ns[number] = enrolled.started_ns + _realtime_offset_ns()
+
+    def forget(self, container: str) -> None:
+        """It has ended: its numbers may be another's soon."""
+        number = self._numbers.pop(container, None)
+        if number is None:
+            return
+        key = abi.U64.pack(number)
+        enrolled = self._enrolled.pop(number, None)
+        if enrolled is not None:
+            self._lift_egress(enrolled.net_cookie)
+            root = abi.U32.pack(enrolled.root_device)
+            if self._maps["roots"].get(root) == key:
+                self._maps["roots"].discard(root)
+        for name in ("sandboxes", "responses"):
+            self._maps[name].discard(key)
+        self._sandboxes.forget(number)
+
+    # --- events
+
+    @property
+    def lost(self) -> dict[str, int]:
+        counts = {loss.name.lower(): self._lost(loss) for loss in Loss}
+        return {**counts, "undecodable": self._undecodable}
+
+    def _lost(self, loss: Loss) -> int:
+        cpus = libbpf.possible_cpus()
+        raw = self._maps["losses"].get(abi.U32.pack(loss), cpus) or b""
+        return sum(value for (value,) in struct.iter_unpack("<Q", raw))
+
+    async def events(self) -> AsyncIterator[list[Event]]:
+        loop = asyncio.get_running_loop()
+        try:
+            while not self._closed:
+                self._drain()
+                if self._batch:
+                    batch, self._batch = self._batch, []
+                    yield batch
+                    await asyncio.sleep(0)
+                elif not (self._alerts.pending or self._bulk.pending):
+                    await self._wait(loop)
+        finally:
+            self._disarm(loop)
+
+    def _drain(self) -> None:
+        self._alerts.read(self._take, ALERTS_BUDGET)
+        self._bulk.read(self._take, BULK_BUDGET)
+
+    def _take(self, data: memoryview) -> None:
+        try:
+            event = self._decoder.decode(data)
+        except (ValueError, KeyError, IndexError, struct.error):
+            self._undecodable += 1
+            return
+        if event is not None:
+            self._batch.append(event)
+
+    async def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._readable.clear()
+        for ring in (self._alerts, self._bulk):
+            loop.add_reader(ring.fd, self._readable.set)
+        try:
+            await self._readable.wait()
+        finally:
+            self._disarm(loop)
+
+    def _disarm(self, loop: asyncio.AbstractEventLoop) -> None:
+        for ring in (self._alerts, self._bulk):
+            loop.remove_reader(ring.fd)
+
+    def _ring(self, name: str) -> Ring:
+        found = self._maps[name]
+        return Ring(found.fd, found.max_entries)
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._readable.set()
+        self._alerts.close()
+        self._bulk.close()
+        await asyncio.to_thread(self._object.close)
+
+
+def _load(path: Path, tree: cgroups.Tree, ring_bytes: int) -> tuple[libbpf.Object, dict[str, str]]:
+    """Leaves out, one by one, the optional programs that this kernel refuses."""
+    hooks: dict[str, str] = {}
+    while True:
+        opened = libbpf.Object(path)
+        try:
+            _configure(opened, tree, ring_bytes)
+            for program in hooks:
+                opened.skip(program)
+            opened.load()
+        except OSError as error:
+            opened.close()
+            refused = _REFUSED.search(str(error))
+            if refused is None or refused[1] in REQUIRED or refused[1] in hooks:
+                raise
+            hooks[refused[1]] = str(error)
+            continue
+        return opened, hooks | _attach(opened, hooks)
+
+
+def _configure(opened: libbpf.Object, tree: cgroups.Tree, ring_bytes: int) -> None:
+    own_mnt_ns = Path("/proc/self/ns/mnt").stat().st_ino
+    opened.maps["rodata"].preset(abi.SETTINGS.pack(tree.number, own_mnt_ns))
+    for name in ("alerts", "bulk"):
+        opened.maps[name].resize(ring_bytes)
+
+
+def _attach(loaded: libbpf.Object, refused: dict[str, str]) -> dict[str, str]:
+    """Handlers go into their slots before the program that jumps to them is attached."""
+    hooks = {}
+    for handler in Handler:
+        name = f"handle_{handler.name.lower()}"
+        if name in loaded.programs and name not in refused:
+            loaded.fill_slot("handlers", handler, name)
+            hooks[name] = ON
+    for name in (*ATTACHED, *OPTIONAL):
+        if name not in refused:
+            hooks[name] = _attached(loaded, name)
+    return hooks | _attach_egress(loaded, refused)
+
+
+def _attach_egress(loaded: libbpf.Object, refused: dict[str, str]) -> dict[str, str]:
+    """To all tasks: the programs look only at those of confined network namespaces."""
+    names = [name for name in EGRESS if name not in refused]
+    mount_point = cgroups.find_unified()
+    if mount_point is None:
+        return dict.fromkeys(names, "cgroup v2 is not mounted")
+    root = os.open(mount_point, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return {name: _attached(loaded, name, root) for name in names}
+    finally:
+        os.close(root)
+
+
+def _attached(loaded: libbpf.Object, name: str, cgroup: int | None = None) -> str:
+    try:
+        loaded.attach(name, cgroup)
+    except OSError as error:
+        if name in REQUIRED:
+            loaded.close()
+            raise
+        return str(error)
+    return ON
+
+
+def _network_key(cookie: int, network: Network) -> bytes:
+    v4 = isinstance(network, IPv4Network)
+    address = (b"\0" * 10 + b"\xff\xff" if v4 else b"") + network.network_address.packed
+    return abi.NETWORK.pack(64 + (96 if v4 else 0) + network.prefixlen, cookie, address)
+
+
+def _realtime_offset_ns() -> int:
+    return time.time_ns() - time.monotonic_ns()
+
+
+def _padded(text: str, size: int) -> bytes:
+    raw = text.encode()
+    if len(raw) >= size:
+        raise SensorError(f"{text!r} has more than {size - 1} bytes")
+    return raw.ljust(size, b"\0")
+
+
+def _advice(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "\nIt needs root, or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN."
+    if isinstance(error, FileNotFoundError):
+        return "\nBuild it: python -m daemon.sensors.bpf"
+    return "\nIt needs Linux 5.11 or later with BTF (/sys/kernel/btf/vmlinux), and libbpf1."
