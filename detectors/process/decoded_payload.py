@@ -33,7 +33,7 @@ ONE_LINE = re.compile(
 )
 NAMES = {"base64", "base32", "basenc"}
 SPAN_NS = 2_000_000_000
-FILES_LIMIT = 512
+FILES_LIMIT = 256
 
 
 class _State:

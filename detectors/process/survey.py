@@ -29,7 +29,7 @@ NAMES = frozenset(
     }
 )
 OF_A_PROCESS = re.compile(
-    r"/(?:\d+|self|thread-self)/(?:task/\d+/)?(cgroup|mountinfo|mounts|uid_map|gid_map|attr/current|root|ns/\w+)\Z"
+    r"/(?:\d+|self|thread-self)/(?:task/\d+/)?(cgroup|mountinfo|mounts|uid_map|gid_map|attr/current|root|ns)(?:/\w+)?\Z"
 )
 OF_THE_KERNEL = re.compile(r"/proc/(version|cmdline|modules|kallsyms|config\.gz|mounts|keys|sched_debug)\Z")
 OF_THE_FIRST = re.compile(r"/proc/1/(status|environ|cmdline|maps)\Z")
