@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from daemon.events import Drift, Process
@@ -42,6 +42,16 @@ class Baselines:
 
     def forget(self, container: str) -> None:
         self._known.pop(container, None)
+
+    def in_namespace(self, mnt_ns: int) -> str | None:
+        """The container whose mount namespace that is."""
+        found = [container for container, base in self._known.items() if base.process.mnt_ns == mnt_ns]
+        return found[0] if found and mnt_ns != self._host.mnt_ns else None
+
+    def retain(self, containers: Collection[str]) -> None:
+        """Forgets all others."""
+        for container in self._known.keys() - set(containers):
+            del self._known[container]
 
     def judge(self, container: str, seen: Observation) -> Drift:
         """The first that is inside becomes the measure of the others."""

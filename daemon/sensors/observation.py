@@ -1,38 +1,31 @@
-# ruff: noqa: PTH115, PTH116, PTH123 - it is read in a race with its end, and a Path doubles the cost of a call
+# ruff: noqa: PTH115, PTH123 - it is read in a race with its end, and a Path doubles the cost of a call
 """What /proc tells of one process, as events have it.
 
-Nothing here waits for the process: the kernel reads only anonymous memory of another's command line and
-environment (FOLL_ANON in fs/proc/base.c), and does not wait for a userfaultfd on its behalf.
+A workload must not be able to hold the reader up. Its files are asked about without asking their file system.
+Command line and environment lie in its memory, whose lock it can hold some 30 ms a GiB by forking over and
+over: they are read only where that is asked for, and should be only of a program that has just started. (The
+kernel neither waits for a userfaultfd nor reads memory that a file backs: FOLL_ANON in fs/proc/base.c.)
 """
 
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from daemon.events import File, FileKind, Process
+from daemon.events import File, Process
 from daemon.sensors.attribution import read_proc
+from daemon.sensors.statx import status_of
 
 ARGUMENTS_BYTES: Final = 512
 ENVIRONMENT_BYTES: Final = 2048
-SOCKETS_BYTES: Final = 1 << 20
+SOCKETS_BYTES: Final = 1 << 18
 UNKNOWN_FILE: Final = File(path="", resolved=False)
 _GONE = (FileNotFoundError, ProcessLookupError)
 _PRELOADS = ("LD_PRELOAD=", "LD_AUDIT=", "LD_LIBRARY_PATH=")
 _NAMESPACES = {"mnt_ns": "mnt", "pid_ns": "pid", "net_ns": "net", "user_ns": "user"}
-_KINDS = {
-    stat.S_IFREG: FileKind.REGULAR,
-    stat.S_IFDIR: FileKind.DIRECTORY,
-    stat.S_IFLNK: FileKind.SYMLINK,
-    stat.S_IFBLK: FileKind.BLOCK,
-    stat.S_IFCHR: FileKind.CHARACTER,
-    stat.S_IFIFO: FileKind.FIFO,
-    stat.S_IFSOCK: FileKind.SOCKET,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +36,17 @@ class Observation:
     file: File
     """Its program; UNKNOWN_FILE where it had ended."""
     root: tuple[int, int] | None
-    """Device and inode of its root directory."""
+    """Device and inode of its root directory. Read last: if it is there, so is all else."""
 
 
-def observe(pid: int, known: Process | None = None) -> Observation:
+def observe(pid: int, known: Process | None = None, *, arguments: bool = False) -> Observation:
     """The program first, as it is lost first. Raises OSError where /proc may not be read."""
-    process = known or Process(pid=pid)
+    process = known or Process(pid=pid, tid=pid)
     file = program_of(pid)
     if file is not UNKNOWN_FILE:
-        process = replace(process, exe=file.path, argv=arguments_of(pid))
+        process = replace(process, exe=file.path)
+    if arguments:
+        process = replace(process, argv=arguments_of(pid))
     process = replace(process, **_status(pid), **_namespaces(pid))
     return Observation(process, file, _root(pid))
 
@@ -60,28 +55,9 @@ def program_of(pid: int) -> File:
     """By /proc/<pid>/exe, that leads to the file itself even where it was removed or is in another mount."""
     try:
         path = os.readlink(f"/proc/{pid}/exe")
-        return file_of(path, os.stat(f"/proc/{pid}/exe"))
+        return status_of(f"/proc/{pid}/exe").as_file(path)
     except _GONE:
         return UNKNOWN_FILE
-
-
-def file_of(path: str, facts: os.stat_result) -> File:
-    node = stat.S_ISBLK(facts.st_mode) or stat.S_ISCHR(facts.st_mode)
-    return File(
-        path=path,
-        device=kernel_device(facts.st_dev),
-        inode=facts.st_ino,
-        kind=_KINDS.get(stat.S_IFMT(facts.st_mode), FileKind.UNKNOWN),
-        node_device=kernel_device(facts.st_rdev) if node else 0,
-        mode=stat.S_IMODE(facts.st_mode),
-        changed_ns=facts.st_ctime_ns,
-        links=facts.st_nlink,
-    )
-
-
-def kernel_device(device: int) -> int:
-    """From stat(2)'s form to the kernel's own, that events use."""
-    return os.major(device) << 20 | os.minor(device)
 
 
 def arguments_of(pid: int) -> tuple[str, ...]:
@@ -144,8 +120,8 @@ def _namespaces(pid: int) -> dict[str, Any]:
 
 def _root(pid: int) -> tuple[int, int] | None:
     with suppress(*_GONE):
-        facts = os.stat(f"/proc/{pid}/root")
-        return kernel_device(facts.st_dev), facts.st_ino
+        status = status_of(f"/proc/{pid}/root")
+        return status.device, status.inode
     return None
 
 

@@ -7,6 +7,7 @@ is still its parent's child: it is reported with its container, its lineage and 
 from __future__ import annotations
 
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -38,6 +39,9 @@ from daemon.sensors.observation import (
     observe,
     preloads_of,
 )
+
+YOUNG_NS = 100_000_000
+"""Arguments and environment are read of a program that started no longer ago: see observation.py."""
 
 
 class Processes:
@@ -105,17 +109,19 @@ class Processes:
         if kin is None or kin.container == HOST:
             return
         before = kin.process
-        seen = self._observed_program(before)
+        young = time.monotonic_ns() - message.time_ns < YOUNG_NS
+        seen = self._observed_program(before, young=young)
         kin.process = seen.process
         drift = self._judged(kin, seen)
         if kin.inside or seen.root is None:
-            yield self._execution(kin, before, seen, message.time_ns, drift)
+            execution = self._execution(kin, before, seen, message.time_ns, drift)
+            yield replace(execution, preloads=preloads_of(pid)) if young else execution
 
-    def _observed_program(self, before: Process) -> Observation:
-        seen = observe(before.pid, replace(before, exe="", argv=(), comm=""))
+    def _observed_program(self, before: Process, *, young: bool) -> Observation:
+        file = self.opened(before.pid) or UNKNOWN_FILE  # asked each time, lest it answer the next time
+        seen = observe(before.pid, replace(before, exe="", argv=(), comm=""), arguments=young)
         if seen.file is not UNKNOWN_FILE:
             return seen
-        file = self.opened(before.pid) or UNKNOWN_FILE
         return replace(seen, file=file, process=replace(seen.process, exe=file.path))
 
     def _execution(
@@ -127,7 +133,6 @@ class Processes:
             **_of(kin, time_ns, drift),
             file=seen.file,
             argv=process.argv,
-            preloads=preloads_of(process.pid),
             inet_stdio=inet_stdio_of(process.pid),
             privileged_by_file=stronger and bool(seen.file.mode & (stat.S_ISUID | stat.S_ISGID)),
             fresh=baseline is not None and seen.file.changed_ns > baseline.started_ns,
