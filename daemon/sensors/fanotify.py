@@ -1,0 +1,166 @@
+"""Programs that are started from a container's root file system, whoever starts them.
+
+The kernel tells of every open for execution: of the program, of the interpreter that its first line names and
+of its loader. What is told is the file itself, so it is known also where the process has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import ClassVar
+
+from daemon.errors import SensorError
+from daemon.events import Event, File, HostExecuted, ProcessExecuted, Tier
+from daemon.sensors.attribution import HOST, container_of
+from daemon.sensors.batches import Batches
+from daemon.sensors.netlink import NetlinkSensor
+from daemon.sensors.notification import (
+    CLASS_NOTIFICATION,
+    MARK_FILESYSTEM,
+    OPEN_EXEC,
+    OVERFLOW,
+    Group,
+    Notification,
+)
+from daemon.sensors.observation import observe, own_namespaces
+from daemon.sensors.statx import file_of_descriptor, status_of
+
+REMEMBERED = 4096
+FILES_A_PROCESS = 8
+PAGES_A_TURN = 8
+_LOADER = re.compile(r"/ld[-.][^/]*$")  # of the C libraries: opened after the program itself
+
+
+class FanotifySensor:
+    """Alone it reports ProcessExecuted, several a program. Beside the proc connector, which reports those
+    itself, it lends it the files of processes that ended; in both cases it reports HostExecuted."""
+
+    tier: ClassVar[Tier] = Tier.NETLINK
+
+    def __init__(self, beside: NetlinkSensor | None = None) -> None:
+        """In the loop's thread. Raises SensorError where the host lacks it."""
+        self._group = Group(CLASS_NOTIFICATION)
+        self._beside = beside
+        self._host = own_namespaces()["mnt_ns"]
+        self._containers: dict[int, str] = {}
+        self._opened: OrderedDict[int, list[File]] = OrderedDict()
+        self._lost = {"overflow": 0, "unattributed": 0, "unreadable": 0}
+        self._batches = Batches()
+        self._closed = False
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._group, self._read)
+        if beside:
+            beside.ask(self.opened)
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """overflow: times that the kernel's queue was full, after each of which an unknown number is missing;
+        unattributed: ended before it was known whether they were of the container or of the host."""
+        return {**self._lost, "behind": self._batches.dropped}
+
+    def watch(self, container: str, pid: int) -> None:
+        """The root file system of the container, found by a process in it. Raises SensorError."""
+        root = Path(f"/proc/{pid}/root")
+        try:
+            if (kind := _kind_of_root(pid)) != "overlay":
+                raise SensorError(
+                    f"fanotify: the root of container {container} is {kind}, perhaps the host's own file "
+                    "system: use the engine's storage driver overlay2"
+                )
+            device = status_of(str(root)).device
+            self._group.mark(MARK_FILESYSTEM, OPEN_EXEC, root)
+        except OSError as error:
+            raise SensorError(
+                f"fanotify: {root}: {error.strerror}: the root of container {container} cannot be watched"
+            ) from error
+        self._containers[device] = container
+
+    def forget(self, container: str) -> None:
+        """Its mark goes with its file system, whose device number the next container may have."""
+        self._containers = {device: of for device, of in self._containers.items() if of != container}
+
+    def opened(self, pid: int) -> File | None:
+        """What the process opened to execute at its first exec since it was last asked about."""
+        self._read()
+        files = self._opened.get(pid, [])
+        file = files.pop(0) if files else None
+        if not files:
+            self._opened.pop(pid, None)
+        return file
+
+    def events(self) -> AsyncIterator[list[Event]]:
+        return self._batches.iterate()
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._loop.remove_reader(self._group)
+        self._group.close()
+        self._batches.close()
+
+    def _read(self) -> None:
+        with suppress(BlockingIOError):
+            for _ in range(PAGES_A_TURN):
+                self._batches.put(self._page())
+
+    def _page(self) -> Iterator[Event]:
+        try:
+            for notification in self._group.read():
+                yield from self._handled(notification)
+        except BlockingIOError:
+            raise
+        except OSError:  # no descriptor was left for the file
+            self._lost["unreadable"] += 1
+
+    def _handled(self, notification: Notification) -> Iterator[Event]:
+        if notification.mask & OVERFLOW:
+            self._lost["overflow"] += 1
+            return
+        try:
+            file = file_of_descriptor(notification.descriptor)
+        finally:
+            os.close(notification.descriptor)
+        if sandbox := self._containers.get(file.device):
+            yield from self._executed(sandbox, notification.pid, file)
+
+    def _executed(self, sandbox: str, pid: int, file: File) -> Iterator[Event]:
+        self._remember(pid, file)
+        origin = self._origin(pid)
+        if origin is None:
+            self._lost["unattributed"] += 1
+        if origin != HOST and self._beside:
+            return
+        process = observe(pid).process
+        of_host = origin == HOST and process.mnt_ns in (self._host, 0)
+        kind: type[HostExecuted | ProcessExecuted] = HostExecuted if of_host else ProcessExecuted
+        if of_host or self._beside is None:
+            yield kind(
+                time_ns=time.monotonic_ns(), sandbox=sandbox, process=process, tier=self.tier, file=file
+            )
+
+    def _origin(self, pid: int) -> str | None:
+        """The cgroup first: what is remembered of a pid may be of an earlier process."""
+        origin = container_of(pid)
+        return self._beside.origin(pid) if origin is None and self._beside else origin
+
+    def _remember(self, pid: int, file: File) -> None:
+        files = self._opened.setdefault(pid, [])
+        if len(files) < FILES_A_PROCESS and not (files and _LOADER.search(file.path)):
+            files.append(file)
+        if len(self._opened) > REMEMBERED:
+            self._opened.popitem(last=False)
+
+
+def _kind_of_root(pid: int) -> str:
+    """As /proc/<pid>/mountinfo names the file system at / (proc_pid_mountinfo(5)); the topmost counts."""
+    lines = Path(f"/proc/{pid}/mountinfo").read_text(errors="surrogateescape").splitlines()
+    roots = [line.partition(" - ")[2].split()[0] for line in lines if line.split()[4] == "/"]
+    return roots[-1] if roots else "not mounted"

@@ -1,0 +1,223 @@
+"""Files that nobody in a sandbox may open: denied by the kernel before the open returns.
+
+The kernel holds whoever opens a guarded file until it is answered. It is answered by a thread of its own, so
+that a stuck event loop holds nobody up; the loop in turn watches the thread, and if that is stuck gives up
+the guard, by which all who wait are let through. So does the kernel if the daemon dies. Sockets cannot be
+guarded: connect(2) opens nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from enum import Enum
+from pathlib import Path
+from typing import ClassVar
+
+from daemon.errors import SensorError
+from daemon.events import Event, FileOpened, Process, SensorFailed, Tier
+from daemon.sensors.attribution import HOST, container_of
+from daemon.sensors.batches import LIMIT, Batches
+from daemon.sensors.notification import (
+    ACCESS_PERMISSION,
+    CLASS_CONTENT,
+    MARK_INODE,
+    OPEN_PERMISSION,
+    UNLIMITED_QUEUE,
+    Group,
+    Notification,
+)
+from daemon.sensors.observation import observe
+from daemon.sensors.statx import file_of_descriptor, status_of
+
+ANSWER_DEADLINE_S = 1.0
+"""How long the thread may take over one open before the guard is given up."""
+
+
+class Deny(Enum):
+    EVERYONE = "everyone"
+    """But the daemon: of a file that has no use, such as a canary."""
+    CONTAINERS = "containers"
+    """Of a file that the host uses. Whoever cannot be placed is let through, and counted as undecided."""
+
+
+class InodeGuard:
+    """Reports every decision as FileOpened: refused with EPERM, or let through.
+
+    It guards the inode that is at the path now: a file that replaces it must be guarded anew.
+    """
+
+    tier: ClassVar[Tier] = Tier.NETLINK
+
+    def __init__(self) -> None:
+        """In the loop's thread. Raises SensorError where the kernel or the privileges lack."""
+        self._group = Group(CLASS_CONTENT | UNLIMITED_QUEUE)
+        self._guarded: dict[tuple[int, int], Deny] = {}
+        self._lost = {"undecided": 0, "undelivered": 0, "unreadable": 0}
+        self._batches = Batches()
+        self._decided: deque[Event] = deque()
+        self._answers = self._answering = self._answering_before = 0
+        self._own_pid = os.getpid()
+        self._closed = False
+        self._loop = asyncio.get_running_loop()
+        self._stop = os.eventfd(0, os.EFD_CLOEXEC)
+        self._thread = threading.Thread(target=self._run, name="inode-guard", daemon=True)
+        self._thread.start()
+        self._watch_timer = self._loop.call_later(ANSWER_DEADLINE_S, self._watch_thread)
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """undecided: let through as their container was not told; undelivered: decided, but not reported;
+        unreadable: denied by the kernel, as the daemon had no descriptor left."""
+        return {**self._lost, "behind": self._batches.dropped}
+
+    def guard(self, path: Path, deny: Deny = Deny.EVERYONE) -> None:
+        """Its opens, for execution too, and reads by descriptors from before. Raises SensorError."""
+        try:
+            status = status_of(str(path))
+            self._guarded[status.device, status.inode] = deny
+            self._group.mark(MARK_INODE, OPEN_PERMISSION | ACCESS_PERMISSION, path)
+        except OSError as error:
+            raise SensorError(
+                f"fanotify: {path}: {error.strerror}: it cannot be guarded: name a regular file of the host"
+            ) from error
+
+    def release(self, path: Path) -> None:
+        """Raises OSError. A file that was removed is released by that."""
+        status = status_of(str(path))
+        self._group.unmark(MARK_INODE, OPEN_PERMISSION | ACCESS_PERMISSION, path)
+        self._guarded.pop((status.device, status.inode), None)
+
+    def events(self) -> AsyncIterator[list[Event]]:
+        return self._batches.iterate()
+
+    async def close(self) -> None:
+        """All who wait are let through, then the thread ends; one that is stuck is left to itself."""
+        if self._closed:
+            return
+        self._closed = True
+        self._watch_timer.cancel()
+        self._group.give_up()
+        os.eventfd_write(self._stop, 1)
+        await asyncio.to_thread(self._thread.join, ANSWER_DEADLINE_S)
+        self._hand_over()
+        self._batches.close()
+
+    # --- in the thread
+
+    def _run(self) -> None:
+        poll = select.poll()
+        poll.register(self._stop, select.POLLIN)
+        poll.register(self._group, select.POLLIN)
+        while self._stop not in [descriptor for descriptor, _ in poll.poll()]:
+            self._answer_page()
+        self._group.close()
+        os.close(self._stop)
+
+    def _answer_page(self) -> None:
+        try:
+            for notification in self._group.read():
+                self._answers += 1
+                self._answering = self._answers
+                self._answer(notification)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._lost["unreadable"] += 1
+        finally:
+            self._answering = 0
+
+    def _answer(self, notification: Notification) -> None:
+        """Whatever happens. The opener is described before, while it cannot go away."""
+        allowed = True
+        try:
+            allowed, event = self._decide(notification)
+            if notification.pid != self._own_pid:
+                self._report(event)
+        finally:
+            with suppress(FileNotFoundError):  # it was killed while it waited
+                self._group.answer(notification, allow=allowed)
+            os.close(notification.descriptor)
+
+    def _decide(self, notification: Notification) -> tuple[bool, Event]:
+        file = file_of_descriptor(notification.descriptor)
+        deny = self._guarded.get((file.device, file.inode))
+        sandbox = self._container(notification.pid, deny)
+        allowed = notification.pid == self._own_pid or not (
+            deny is Deny.EVERYONE or (deny is Deny.CONTAINERS and sandbox != HOST)
+        )
+        event = FileOpened(
+            time_ns=time.monotonic_ns(),
+            sandbox=sandbox,
+            process=_described(notification.pid),
+            tier=self.tier,
+            syscall="read" if notification.mask & ACCESS_PERMISSION else "open",
+            result=0 if allowed else -errno.EPERM,
+            file=file,
+        )
+        return allowed, event
+
+    def _container(self, pid: int, deny: Deny | None) -> str:
+        try:
+            return container_of(pid) or HOST  # it has not ended, but may have been killed
+        except OSError:
+            self._lost["undecided"] += deny is Deny.CONTAINERS
+            return HOST
+
+    def _report(self, event: Event) -> None:
+        """Wakes the loop only where nothing waits for it already: it may be stuck."""
+        if len(self._decided) >= LIMIT:
+            self._lost["undelivered"] += 1
+            return
+        self._decided.append(event)
+        if len(self._decided) == 1:
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._hand_over)
+
+    # --- in the loop
+
+    def _hand_over(self) -> None:
+        self._batches.put(self._taken())
+
+    def _taken(self) -> Iterator[Event]:
+        while self._decided:
+            yield self._decided.popleft()
+
+    def _watch_thread(self) -> None:
+        """Two looks in a row must find it at the same answer: time alone also passes for a halted machine."""
+        if self._answering and self._answering == self._answering_before:
+            self._fail()
+            return
+        self._answering_before = self._answering
+        self._watch_timer = self._loop.call_later(ANSWER_DEADLINE_S, self._watch_thread)
+
+    def _fail(self) -> None:
+        self._group.give_up()
+        reason = "an open of a guarded file could not be answered: no file is guarded any more"
+        self._batches.put(
+            [
+                SensorFailed(
+                    time_ns=time.monotonic_ns(),
+                    sandbox=HOST,
+                    process=Process(pid=0),
+                    tier=self.tier,
+                    sensor="inode-guard",
+                    reason=reason,
+                )
+            ]
+        )
+        self._batches.close()
+
+
+def _described(pid: int) -> Process:
+    try:
+        return observe(pid).process
+    except OSError:
+        return Process(pid=pid)

@@ -1,0 +1,112 @@
+"""Limits that containers hit which the daemon did not launch, by sampling the counters of their cgroups."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from typing import ClassVar
+
+from daemon.errors import SensorError
+from daemon.events import Event, LimitReached, Process, Tier
+from daemon.sandbox.cgroup import Cgroup, CgroupGone, Usage
+from daemon.sandbox.resources import THROTTLED_US, Exceeded, ExceededKind, exceeded
+
+INTERVAL_S = 0.5
+
+
+class LimitsSensor:
+    """What is counted before a container is watched is not reported; each sample reports what it added."""
+
+    tier: ClassVar[Tier] = Tier.CGROUP
+
+    def __init__(self, interval_s: float = INTERVAL_S) -> None:
+        self._interval_s = interval_s
+        self._watched: dict[str, _Counters] = {}
+        self._unreadable = 0
+        self._wake = asyncio.Event()
+        self._closed = False
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """unreadable: samples that the kernel refused."""
+        return {"unreadable": self._unreadable}
+
+    def watch(self, container: str, pid: int) -> bool:
+        """By a process in it. False if it has ended; raises SensorError if its counters cannot be read."""
+        self.forget(container)
+        try:
+            self._watched[container] = _Counters(pid)
+        except CgroupGone:
+            return False
+        except (LookupError, OSError) as error:
+            raise SensorError(f"cgroup of container {container}: {error}") from error
+        return True
+
+    def forget(self, container: str) -> None:
+        """Those that end are forgotten anyway."""
+        if counters := self._watched.pop(container, None):
+            counters.cgroup.close()
+
+    def look(self) -> None:
+        """At once instead of at the next interval."""
+        self._wake.set()
+
+    async def events(self) -> AsyncIterator[list[Event]]:
+        while not self._closed:
+            for container in list(self._watched):
+                if batch := list(self._sample(container)):
+                    yield batch
+                await asyncio.sleep(0)  # others' turn: a sample is some ten reads
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), self._interval_s)
+            if not self._closed:
+                self._wake.clear()
+
+    async def close(self) -> None:
+        self._closed = True
+        self._wake.set()
+        for container in list(self._watched):
+            self.forget(container)
+
+    def _sample(self, container: str) -> Iterator[Event]:
+        counters = self._watched.get(container)
+        if counters is None:
+            return
+        try:
+            for hit in counters.hits():
+                yield LimitReached(
+                    time_ns=time.monotonic_ns(),
+                    sandbox=container,
+                    process=Process(pid=counters.pid),
+                    tier=self.tier,
+                    kind=hit.kind,
+                    limit=hit.limit,
+                    used=hit.used,
+                )
+        except CgroupGone:
+            self.forget(container)
+        except OSError:
+            self._unreadable += 1
+
+
+class _Counters:
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.cgroup = Cgroup.of_pid(pid)
+        self._last = self._throttling_since = self.cgroup.usage()
+
+    def hits(self) -> list[Exceeded]:
+        """CPU is judged over stretches of ten seconds of running time. Raises CgroupGone."""
+        now, limits = self.cgroup.usage(), self.cgroup.limits()
+        found = [hit for hit in exceeded(self._last, now, limits) if hit.kind != ExceededKind.CPU]
+        since, self._last = self._throttling_since, now
+        if _periods(since, now) * limits.cpu_period_us >= THROTTLED_US:
+            self._throttling_since = now
+            found += [hit for hit in exceeded(since, now, limits) if hit.kind == ExceededKind.CPU]
+        return found
+
+
+def _periods(before: Usage, after: Usage) -> int:
+    return after.periods - before.periods

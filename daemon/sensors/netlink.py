@@ -1,0 +1,100 @@
+"""Processes by the kernel's proc connector: what is seen of them where no eBPF program can be loaded."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from typing import ClassVar
+
+from daemon.events import Event, File, Tier
+from daemon.sensors.batches import Batches
+from daemon.sensors.connector import Connector
+from daemon.sensors.drift import Expect
+from daemon.sensors.processes import Processes
+
+TURN_S = 0.005
+"""The longest that the loop is held up before others have their turn."""
+SURVEY_DELAY_S = 1.0
+
+
+class NetlinkSensor:
+    """Reports the processes of every container, watched or not, and none of the host."""
+
+    tier: ClassVar[Tier] = Tier.NETLINK
+
+    def __init__(self, expect: Expect = lambda container: None) -> None:
+        """In the loop's thread. Raises SensorError where the host has no proc connector."""
+        self._processes = Processes(expect)
+        self._unreadable = self._overrun = 0
+        self._batches = Batches()
+        self._survey_timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self._connector = Connector()
+        self._survey()
+        self._loop.add_reader(self._connector.socket, self._read)
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """overrun: messages that the kernel had no room for; unattributed: processes that ended before it was
+        known whether they were in a container; unreadable: refused by /proc; behind: not fetched in time."""
+        return {
+            "overrun": self._overrun,
+            "unattributed": self._processes.unattributed,
+            "unreadable": self._unreadable,
+            "behind": self._batches.dropped,
+        }
+
+    def origin(self, pid: int) -> str | None:
+        """The container of a process that lives or has lately ended, "" for the host, None if unknown."""
+        return self._processes.origin(pid)
+
+    def ask(self, opened: Callable[[int], File | None]) -> None:
+        """From now on, which file a process had executed that ended before /proc was read."""
+        self._processes.opened = opened
+
+    def events(self) -> AsyncIterator[list[Event]]:
+        return self._batches.iterate()
+
+    async def close(self) -> None:
+        if self._connector.socket.fileno() == -1:
+            return
+        self._loop.remove_reader(self._connector.socket)
+        if self._survey_timer:
+            self._survey_timer.cancel()
+        self._connector.close()
+        self._batches.close()
+
+    def _read(self) -> None:
+        end_s = time.monotonic() + TURN_S
+        found: list[Event] = []
+        with suppress(BlockingIOError):
+            while time.monotonic() < end_s:
+                found += self._next()
+        self._batches.put(found)
+
+    def _next(self) -> Iterator[Event]:
+        try:
+            message = self._connector.receive()
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            self._lose()
+            return
+        if message:
+            try:
+                yield from self._processes.told(message)
+            except OSError:
+                self._unreadable += 1
+
+    def _lose(self) -> None:
+        """Who came and went unseen is found by looking, a while later lest a flood keep us at it."""
+        self._overrun = self._connector.dropped()
+        if self._survey_timer is None:
+            self._survey_timer = self._loop.call_later(SURVEY_DELAY_S, self._survey)
+
+    def _survey(self) -> None:
+        self._survey_timer = None
+        self._batches.put(self._processes.survey(time.monotonic_ns()))

@@ -1,0 +1,235 @@
+"""From the connector's messages to events: each process placed in its container, described and judged.
+
+The kernel tells pids and little else, so the rest is read from /proc at once. A process that ended by then
+is still its parent's child: it is reported with its container, its lineage and what its parent had.
+"""
+
+from __future__ import annotations
+
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from daemon.events import (
+    Drift,
+    Enrolled,
+    Event,
+    File,
+    Process,
+    ProcessExecuted,
+    ProcessExited,
+    ProcessForked,
+    ProcessTouched,
+    SyscallMade,
+    Tier,
+)
+from daemon.sensors.attribution import HOST, container_of, read_proc, start_ticks
+from daemon.sensors.connector import Message, What
+from daemon.sensors.drift import Baselines, Expect
+from daemon.sensors.genealogy import Genealogy, Kin, child_of, is_runtime
+from daemon.sensors.observation import (
+    UNKNOWN_FILE,
+    Observation,
+    inet_stdio_of,
+    last_pid_of,
+    observe,
+    preloads_of,
+)
+
+YOUNG_NS = 100_000_000
+"""Arguments and environment are read of a program that started no longer ago: see observation.py."""
+
+
+class Processes:
+    """`opened` is asked which file a process that ended had executed."""
+
+    def __init__(self, expect: Expect, opened: Callable[[int], File | None] = lambda pid: None) -> None:
+        self.opened = opened
+        self.unattributed = 0
+        """Processes that ended before it could be told whether they were in a container."""
+        self._baselines = Baselines(expect)
+        self._kin = Genealogy(self._baselines.forget)
+        self._leaderless: set[int] = set()
+
+    def origin(self, pid: int) -> str | None:
+        """The container of a process that lives or has lately ended, HOST, or None if it is not known."""
+        return self._kin.origin(pid)
+
+    def survey(self, time_ns: int) -> Iterator[Event]:
+        """Forgets who is gone and finds those that nobody told of, the oldest first."""
+        running = {int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()}
+        known = set(self._kin.pids())
+        for pid in known - running:
+            self._kin.forget(pid)
+        for _, pid in sorted((start_ticks(pid), pid) for pid in running - known):
+            with suppress(OSError):
+                yield from self._place(pid, Kin(HOST, Process(pid=pid)), time_ns, already_running=True)
+
+    def told(self, message: Message) -> Iterator[Event]:
+        """Raises OSError where /proc refuses to tell."""
+        match message.what:
+            case What.FORK:
+                return self._forked(message)
+            case What.EXEC:
+                return self._executed(message)
+            case What.EXIT:
+                return self._exited(message)
+            case What.UID | What.GID:
+                return self._changed_identity(message)
+            case What.PTRACE:
+                return self._traced(message)
+            case What.COMM:
+                self._renamed(message)
+        return iter(())
+
+    def _forked(self, message: Message) -> Iterator[Event]:
+        _, parent_pid, child_tid, pid = message.numbers
+        if child_tid != pid:
+            return  # a thread
+        if self._kin.get(parent_pid) is None:
+            yield from self._place(parent_pid, None, message.time_ns)
+        parent = self._kin.get(parent_pid)
+        child = child_of(parent, pid) if parent else None
+        if child and child.container != HOST:
+            self._kin.put(pid, child)
+            yield ProcessForked(**_of(child, message.time_ns))
+        else:
+            yield from self._place(pid, child, message.time_ns)
+
+    def _executed(self, message: Message) -> Iterator[Event]:
+        pid = message.numbers[1]
+        kin = self._kin.get(pid)
+        if kin is None or kin.container == HOST:
+            yield from self._place(pid, kin, message.time_ns)
+            kin = self._kin.get(pid)
+        if kin is None or kin.container == HOST:
+            return
+        before = kin.process
+        young = time.monotonic_ns() - message.time_ns < YOUNG_NS
+        seen = self._observed_program(before, young=young)
+        kin.process = seen.process
+        drift = self._judged(kin, seen)
+        if kin.inside or seen.root is None:
+            execution = self._execution(kin, before, seen, message.time_ns, drift)
+            yield replace(execution, preloads=preloads_of(pid)) if young else execution
+
+    def _observed_program(self, before: Process, *, young: bool) -> Observation:
+        file = self.opened(before.pid) or UNKNOWN_FILE  # asked each time, lest it answer the next time
+        seen = observe(before.pid, replace(before, exe="", argv=(), comm=""), arguments=young)
+        if seen.file is not UNKNOWN_FILE:
+            return seen
+        return replace(seen, file=file, process=replace(seen.process, exe=file.path))
+
+    def _execution(
+        self, kin: Kin, before: Process, seen: Observation, time_ns: int, drift: Drift
+    ) -> ProcessExecuted:
+        process, baseline = seen.process, self._baselines.of(kin.container)
+        stronger = process.uid != before.uid or bool(process.capabilities & ~before.capabilities)
+        return ProcessExecuted(
+            **_of(kin, time_ns, drift),
+            file=seen.file,
+            argv=process.argv,
+            inet_stdio=inet_stdio_of(process.pid),
+            privileged_by_file=stronger and bool(seen.file.mode & (stat.S_ISUID | stat.S_ISGID)),
+            fresh=baseline is not None and seen.file.changed_ns > baseline.started_ns,
+        )
+
+    def _exited(self, message: Message) -> Iterator[Event]:
+        """With the last thread: a program may go on without its first."""
+        tid, pid, status, _ = message.numbers
+        if tid != pid and pid not in self._leaderless:
+            return
+        if _has_threads(pid):
+            self._leaderless.add(pid)
+            return
+        self._leaderless.discard(pid)
+        kin = self._kin.ended(pid)
+        if kin and kin.container != HOST:
+            yield ProcessExited(**_of(kin, message.time_ns), code=status >> 8 & 0xFF, signal=status & 0x7F)
+
+    def _changed_identity(self, message: Message) -> Iterator[Event]:
+        """The connector does not tell by which call: the one is named that can do what all the others can."""
+        _, pid, real, effective = message.numbers
+        kin = self._kin.get(pid)
+        if kin is None or not kin.inside:
+            return
+        seen = observe(pid, kin.process)
+        uid = effective if message.what == What.UID else seen.process.uid
+        kin.process = replace(seen.process, uid=uid)
+        drift = self._judged(kin, replace(seen, process=kin.process))
+        call = "setresuid" if message.what == What.UID else "setresgid"
+        yield SyscallMade(**_of(kin, message.time_ns, drift), syscall=call, arguments=(real, effective))
+
+    def _traced(self, message: Message) -> Iterator[Event]:
+        _, target, _, tracer = message.numbers
+        kin = self._kin.get(tracer)
+        if kin is None or kin.container == HOST:
+            return  # tracer 0: the end of it
+        traced = self._kin.get(target)
+        yield ProcessTouched(
+            **_of(kin, message.time_ns),
+            syscall="ptrace",
+            target_pid=last_pid_of(target),
+            descendant=traced is not None and tracer in traced.process.ancestors,
+        )
+
+    def _renamed(self, message: Message) -> None:
+        """runc names its stages by prctl(2): known as such even where they have ended."""
+        pid = message.numbers[1]
+        kin = self._kin.get(pid)
+        if is_runtime(message.comm) and (kin is None or kin.container == HOST):
+            self._kin.put(pid, Kin(HOST, Process(pid=pid), entering=True))
+
+    def _place(
+        self, pid: int, inherited: Kin | None, time_ns: int, *, already_running: bool = False
+    ) -> Iterator[Event]:
+        """Whether a process that was not in a container, as far as is known, is in one now."""
+        container = container_of(pid)
+        if container:
+            yield self._enrolled(pid, container, time_ns, already_running=already_running)
+            return
+        entering = inherited is not None and inherited.entering
+        if container is None and (entering or inherited is None):
+            self.unattributed += 1
+        comm = (read_proc(pid, "comm") or b"").decode(errors="replace").rstrip("\n")
+        self._kin.put(pid, Kin(HOST, Process(pid=pid), entering or is_runtime(comm)))
+
+    def _enrolled(self, pid: int, container: str, time_ns: int, *, already_running: bool) -> Enrolled:
+        seen = observe(pid)
+        kin = Kin(container, seen.process)
+        parent = self._kin.get(seen.process.ppid)
+        if parent and parent.container == container:
+            born = child_of(parent, pid).process
+            kin.process = replace(seen.process, lineage=born.lineage, ancestors=born.ancestors)
+        self._kin.put(pid, kin)
+        drift = self._judged(kin, seen) if already_running else Drift.NONE
+        return Enrolled(**_of(kin, time_ns, drift), already_running=already_running)
+
+    def _judged(self, kin: Kin, seen: Observation) -> Drift:
+        """The runtime's own steps before the first program are not judged, nor what was read only in part."""
+        if seen.root is None:
+            return Drift.NONE
+        kin.inside = kin.inside or self._baselines.is_inside(kin.container, seen.process)
+        return self._baselines.judge(kin.container, seen) if kin.inside else Drift.NONE
+
+
+def _of(kin: Kin, time_ns: int, drift: Drift = Drift.NONE) -> dict[str, Any]:
+    return {
+        "time_ns": time_ns,
+        "sandbox": kin.container,
+        "process": kin.process,
+        "tier": Tier.NETLINK,
+        "drift": drift,
+    }
+
+
+def _has_threads(pid: int) -> bool:
+    """Others than its first, which may have ended."""
+    try:
+        return len(list(Path(f"/proc/{pid}/task").iterdir())) > 1
+    except (FileNotFoundError, ProcessLookupError):
+        return False
