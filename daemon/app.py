@@ -21,6 +21,7 @@ from daemon.audit.log import AuditLog
 from daemon.audit.record import EventType, SecurityAuditEvent
 from daemon.errors import ConfigError, EngineError
 from daemon.findings import Severity
+from daemon.guard import Guard
 from daemon.ledger import Ledger, boot_clock
 from daemon.metrics import Metrics
 from daemon.sandbox import init
@@ -53,14 +54,19 @@ async def serve(settings: Settings) -> None:
         audit.on_record = metrics.count
         executor = Executor(engine, HostState(engine), profiles, audit, registry)
         ledger = Ledger(boot_clock(time.time_ns(), time.monotonic_ns()))
-        app = application(executor, Access(settings.callers, registry), audit, ledger, metrics)
-        await _run(settings, executor, app, listener)
+        guard = Guard(settings, executor, ledger)
+        app = application(executor, Access(settings.callers, registry), audit, ledger, metrics, guard)
+        await _run(settings, executor, guard, app, listener)
 
 
-async def _run(settings: Settings, executor: Executor, app: web.Application, listener: socket.socket) -> None:
+async def _run(
+    settings: Settings, executor: Executor, guard: Guard, app: web.Application, listener: socket.socket
+) -> None:
     stop = _stop_signal()
     async with asyncio.TaskGroup() as tasks:
         executor.tasks = tasks
+        watching = tasks.create_task(guard.run())
+        await guard.ready()
         await _sweep(executor)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
@@ -74,6 +80,7 @@ async def _run(settings: Settings, executor: Executor, app: web.Application, lis
         await _end_all(executor)
         await runner.cleanup()
         watchdog.cancel()
+        watching.cancel()
     await _record(executor, EventType.DAEMON_STOPPED)
 
 

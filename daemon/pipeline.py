@@ -61,6 +61,7 @@ class Pipeline:
         self._failed = failed
         self._by_kind: dict[type[Event], tuple[Detector, ...]] = {}
         self._expected: dict[str, Expectation] = {"": HOST}
+        self._ignored: set[str] = set()
         self._held: defaultdict[str, deque[Event]] = defaultdict(lambda: deque(maxlen=HELD))
 
     @property
@@ -75,16 +76,21 @@ class Pipeline:
         for event in events:
             self.events_seen += 1
             self.processes.learn(event)
-            if (sandbox := self._expected.get(event.sandbox)) is None:
-                self._hold(event)
-            else:
+            if (sandbox := self._expected.get(event.sandbox)) is not None:
                 self._judge(event, sandbox)
+            elif event.sandbox not in self._ignored:
+                self._hold(event)
 
     def expect(self, sandbox: Expectation) -> None:
         """From now on its events are judged by this; those that came before it, too."""
         self._expected[sandbox.container_id] = sandbox
         for event in self._held.pop(sandbox.container_id, ()):
             self._judge(event, sandbox)
+
+    def ignore(self, container_id: str) -> None:
+        """By the settings it is not watched, whatever a sensor tells of it."""
+        self._ignored.add(container_id)
+        self._held.pop(container_id, None)
 
     def expected(self, container_id: str) -> Expectation | None:
         return self._expected.get(container_id)
@@ -95,6 +101,7 @@ class Pipeline:
 
     def forget(self, container_id: str) -> None:
         self._expected.pop(container_id, None)
+        self._ignored.discard(container_id)
         self.dropped += len(self._held.pop(container_id, ()))
         for detector in self.detectors:
             detector.forget(container_id)

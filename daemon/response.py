@@ -16,13 +16,15 @@ import structlog
 
 from daemon.audit.log import AuditLog
 from daemon.audit.record import EventType, SecurityAuditEvent
-from daemon.errors import AuditError, EngineError, ResponseError
-from daemon.events import Event, SyscallEvent
+from daemon.errors import AuditError, EngineError, ResponseError, SensorError
+from daemon.events import Enrolled, Event, SyscallEvent
 from daemon.expectation import Expectation
 from daemon.findings import Finding, Severity
 from daemon.ledger import FindingRecord, Ledger
 from daemon.sandbox.executor import Executor
 from daemon.sandbox.sandbox import Sandbox, State
+from daemon.sensing import Sensing
+from daemon.sensors.abi import InKernel
 
 QUEUED = 10_000
 CONTROL_PLANE = "daemon"
@@ -40,14 +42,22 @@ class Action(StrEnum):
 class Responder:
     """`publish` is the pipeline's; `run` answers and audits, in the order of the findings."""
 
-    def __init__(self, executor: Executor, ledger: Ledger, audit: AuditLog, *, unmanaged: Action) -> None:
-        self.quarantine: Callable[[str], None] = _no_quarantine
-        """Cuts a container's network; set by the sensor that can."""
+    def __init__(
+        self,
+        executor: Executor,
+        ledger: Ledger,
+        audit: AuditLog,
+        expected: Callable[[str], Expectation | None],
+        *,
+        unmanaged: Action,
+    ) -> None:
+        self.sensing: Sensing | None = None
         self.on_finding: Callable[[FindingRecord], None] = lambda _: None
         self.dropped = 0
         self._executor = executor
         self._ledger = ledger
         self._audit = audit
+        self._expected = expected
         self._unmanaged = unmanaged
         self._queue: asyncio.Queue[tuple[Finding, FindingRecord, Action]] = asyncio.Queue(QUEUED)
 
@@ -106,7 +116,7 @@ class Responder:
 
     async def _do(self, record: FindingRecord, action: Action) -> None:
         if action is Action.QUARANTINE:
-            self.quarantine(record.container_id)
+            self._quarantine(record.container_id)
             return
         sandbox = self._executor.registry.get(record.sandbox_id) if record.sandbox_id else None
         if sandbox is None:
@@ -116,6 +126,24 @@ class Responder:
             await self._executor.kill(sandbox)
         elif sandbox.state is State.RUNNING:
             await self._executor.pause(sandbox)
+
+    def _quarantine(self, container_id: str) -> None:
+        if self.sensing is None:
+            raise ResponseError("no sensor runs: the network of a container cannot be cut")
+        try:
+            self.sensing.quarantine(container_id)
+        except SensorError as error:
+            raise ResponseError(str(error)) from error
+
+    def enrolled(self, event: Enrolled) -> None:
+        """What the profile wants done in the kernel, before the task can return to user mode."""
+        expected, ebpf = self._expected(event.sandbox), self.sensing.ebpf if self.sensing else None
+        if expected is None or not expected.managed or ebpf is None:
+            return
+        profile = self._executor.profiles.get(expected.profile)
+        if Action(profile.response.value.critical) is Action.KILL:
+            with suppress(SensorError):  # its processes are gone already
+                ebpf.respond(event.sandbox, InKernel.KILL_ON_DRIFT | InKernel.KILL_ON_FOREIGN)
 
     def _event(self, finding: Finding, record: FindingRecord) -> SecurityAuditEvent:
         details: dict[str, Any] = record.model_dump(
@@ -140,9 +168,3 @@ class Responder:
 
 def _refused(event: Event) -> bool:
     return isinstance(event, SyscallEvent) and event.result < 0
-
-
-def _no_quarantine(container_id: str) -> None:
-    raise ResponseError(
-        f"container {container_id[:12]}: no sensor here can cut a network: quarantine needs the eBPF tier"
-    )

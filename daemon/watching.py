@@ -16,6 +16,7 @@ from daemon.ledger import Ledger
 from daemon.pipeline import Pipeline
 from daemon.sandbox.engine import Engine
 from daemon.sandbox.expected import of_inspected
+from daemon.sensing import Sensing
 
 WATCH_LABEL = "container-kit.watch"
 RETRY_S = 1.0
@@ -36,8 +37,11 @@ class Mode(StrEnum):
 class Watch:
     """The launching half tells of its own sandboxes; of others the engine does, from their creation on."""
 
-    def __init__(self, engine: Engine, pipeline: Pipeline, ledger: Ledger, mode: Mode) -> None:
+    def __init__(
+        self, engine: Engine, pipeline: Pipeline, sensing: Sensing, ledger: Ledger, mode: Mode
+    ) -> None:
         self.mode = mode
+        self._sensing = sensing
         self._engine = engine
         self._pipeline = pipeline
         self._ledger = ledger
@@ -51,12 +55,13 @@ class Watch:
             self._pipeline.expect(replace(expected, exec_allowed=allowed))
 
     async def ended(self, container_id: str) -> list[dict[str, Any]]:
-        await asyncio.sleep(0)
+        self._sensing.flush()
         found = [record.model_dump(mode="json") for record in self._ledger.of(container_id)]
         self._forget_later(container_id)
         return found
 
     def forget(self, container_id: str) -> None:
+        self._sensing.forget(container_id)
         self._pipeline.forget(container_id)
 
     def watches(self, labels: dict[str, str]) -> bool:
@@ -101,8 +106,12 @@ class Watch:
             self._forget_later(container_id)
             return
         labels = (inspected.get("Config") or {}).get("Labels") or {}
-        if self.watches(labels) and self._pipeline.expected(container_id) is None:
+        if self._pipeline.expected(container_id) is not None:
+            return
+        if self.watches(labels):
             self._pipeline.expect(expected)
+        else:
+            self._pipeline.ignore(container_id)
 
     def _forget_later(self, container_id: str) -> None:
         """Its last events may still be on their way."""

@@ -14,15 +14,16 @@ from daemon.api.routes import MAX_BODY_BYTES, Route
 from daemon.api.sandboxes import Sandboxes
 from daemon.api.system import System
 from daemon.audit.log import AuditLog
+from daemon.guard import Guard
 from daemon.ledger import Ledger
 from daemon.metrics import Metrics
 from daemon.sandbox.executor import Executor
 
 
 def application(
-    executor: Executor, access: Access, audit: AuditLog, ledger: Ledger, metrics: Metrics
+    executor: Executor, access: Access, audit: AuditLog, ledger: Ledger, metrics: Metrics, guard: Guard
 ) -> web.Application:
-    system = System(executor, access, metrics)
+    system = System(executor, access, metrics, guard)
     subjects = (
         Sandboxes(executor, access),
         Files(access),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
+from typing import Literal
 
 from aiohttp import web
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from daemon import __version__
 from daemon.api.access import Access
@@ -13,15 +15,33 @@ from daemon.api.openapi import document
 from daemon.api.routes import Route, answer
 from daemon.doctor import Diagnosis, diagnose
 from daemon.errors import EngineError
+from daemon.events import Tier
+from daemon.guard import Guard
 from daemon.metrics import Metrics
 from daemon.sandbox.executor import Executor
 from daemon.sandbox.profile import Profile
 
 
+class SensorView(BaseModel):
+    name: str
+    tier: Tier
+    running: bool
+    problem: str
+    restarts: int
+
+
 class Health(BaseModel):
-    status: str
+    """`degraded`: no sensor sees processes, or one that should run does not."""
+
+    status: Literal["ok", "degraded"]
     version: str
     sandboxes_running: int
+    sensor_tier: Tier | None = Field(description="the best sensor of processes that runs")
+    sensors: list[SensorView]
+    events_seen: int
+    events_lost: dict[str, int] = Field(description="by sensor and reason; those at 0 left out")
+    detectors: int
+    detectors_failed: dict[str, int]
 
 
 class Readiness(BaseModel):
@@ -35,10 +55,11 @@ class ProfileList(BaseModel):
 
 
 class System:
-    def __init__(self, executor: Executor, access: Access, metrics: Metrics) -> None:
+    def __init__(self, executor: Executor, access: Access, metrics: Metrics, guard: Guard) -> None:
         self._executor = executor
         self._access = access
         self._metrics = metrics
+        self._guard = guard
         self._document = "{}"
 
     def routes(self) -> list[Route]:
@@ -80,8 +101,21 @@ class System:
         return answer(diagnose(engine, host, self._executor.profiles.get("strict").apparmor.value))
 
     async def health(self, _: web.Request) -> web.StreamResponse:
-        running = len(self._executor.registry.running())
-        return answer(Health(status="ok", version=__version__, sandboxes_running=running))
+        sensing, pipeline = self._guard.sensing, self._guard.pipeline
+        sensors = [SensorView(name=name, **asdict(health)) for name, health in sensing.health.items()]
+        degraded = sensing.tier is None or any(s.restarts and not s.running for s in sensors)
+        health = Health(
+            status="degraded" if degraded else "ok",
+            version=__version__,
+            sandboxes_running=len(self._executor.registry.running()),
+            sensor_tier=sensing.tier,
+            sensors=sensors,
+            events_seen=pipeline.events_seen,
+            events_lost={reason: count for reason, count in sensing.lost.items() if count},
+            detectors=len(pipeline.detectors),
+            detectors_failed=dict(pipeline.failures),
+        )
+        return answer(health)
 
     async def ready(self, _: web.Request) -> web.StreamResponse:
         try:

@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Collection, Iterable
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from daemon.errors import SensorError
 from daemon.events import Event, Tier
@@ -41,7 +41,7 @@ _PAUSE_S = 0.05
 class EbpfSensor:
     """Open it by `await EbpfSensor.open(...)`; close it to detach everything."""
 
-    tier = Tier.EBPF
+    tier: ClassVar[Tier] = Tier.EBPF
 
     def __init__(self, loaded: libbpf.Object, hooks: dict[str, str], tree: cgroups.Tree) -> None:
         self.hooks = hooks
@@ -237,13 +237,17 @@ class EbpfSensor:
         raw = self._maps["losses"].get(abi.U32.pack(loss), cpus) or b""
         return sum(value for (value,) in struct.iter_unpack("<Q", raw))
 
+    def poll(self) -> list[Event]:
+        """What the kernel has told by now, up to a turn's budget, without waiting; empty if nothing."""
+        self._drain()
+        batch, self._batch = self._batch, []
+        return batch
+
     async def events(self) -> AsyncIterator[list[Event]]:
         loop = asyncio.get_running_loop()
         try:
             while not self._closed:
-                self._drain()
-                if self._batch:
-                    batch, self._batch = self._batch, []
+                if batch := self.poll():
                     yield batch
                     await asyncio.sleep(0)
                 elif not (self._alerts.pending or self._bulk.pending):

@@ -39,6 +39,7 @@ from detectors.process.refused_execution import RefusedExecution
 from detectors.process.reverse_shell import ReverseShell
 from detectors.process.root_change import RootChange
 from detectors.process.root_request import RootRequest
+from detectors.process.sensor_health import SensorHealth
 from detectors.process.shared_memory_execution import SharedMemoryExecution
 from detectors.process.survey import Survey
 from detectors.process.tracing import Tracing
@@ -47,6 +48,7 @@ from detectors.process.writable_code import WritableCode
 
 DETECTORS: tuple[type[Detector], ...] = (
     InvariantDrift,
+    SensorHealth,
     HostExecution,
     NamespaceEntry,
     KernelModule,

@@ -1,0 +1,99 @@
+"""The watching half, put together: sensors -> pipeline -> ledger and response."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import structlog
+
+from daemon.audit.record import EventType, SecurityAuditEvent
+from daemon.errors import AuditError
+from daemon.expectation import Expectation
+from daemon.findings import Severity
+from daemon.ledger import Ledger
+from daemon.pipeline import Pipeline, built_in, plug_ins
+from daemon.response import Action, Responder
+from daemon.sandbox.executor import Executor
+from daemon.sensing import Sensing
+from daemon.sensors.watches import Watch as WatchedFile
+from daemon.sensors.watches import own_files, persistence_files
+from daemon.settings import DEFAULT_FILE, Settings
+from daemon.watching import Mode, Watch
+
+READY_DEADLINE_S = 20.0
+
+log = structlog.get_logger()
+
+
+class Guard:
+    def __init__(self, settings: Settings, executor: Executor, ledger: Ledger) -> None:
+        self._executor = executor
+        self._failed: asyncio.Queue[tuple[str, str]] = asyncio.Queue(1000)
+        self.responder = Responder(
+            executor,
+            ledger,
+            executor.audit,
+            self._expected,
+            unmanaged=Action(settings.unmanaged_response),
+        )
+        self.pipeline = Pipeline([*built_in(), *plug_ins()], self.responder.publish, self._detector_failed)
+        self.sensing = Sensing(self.pipeline, watched_files(settings, executor), executor.host.engine_facts)
+        mode = Mode(settings.watch)
+        self.sensing.watch_all = mode is not Mode.MANAGED
+        self.sensing.on_enrolled = self.responder.enrolled
+        self.responder.sensing = self.sensing
+        self.watch = Watch(executor.engine, self.pipeline, self.sensing, ledger, mode)
+        executor.watcher = self.watch
+
+    def _expected(self, container_id: str) -> Expectation | None:
+        return self.pipeline.expected(container_id)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.sensing.run())
+            tasks.create_task(self.watch.run())
+            tasks.create_task(self.responder.run())
+            tasks.create_task(self._tell_failures())
+
+    async def ready(self) -> None:
+        """What is launched from now on is seen from its first instruction, by the best that this host has."""
+        try:
+            async with asyncio.timeout(READY_DEADLINE_S):
+                await self.sensing.ready.wait()
+        except TimeoutError:
+            log.exception("no sensor sees processes on this host: only limits and host files are watched")
+
+    def _detector_failed(self, detector: str, reason: str) -> None:
+        if not self._failed.full():  # the pipeline counts every one; each need not be told
+            self._failed.put_nowait((detector, reason))
+
+    async def _tell_failures(self) -> None:
+        while True:
+            detector, reason = await self._failed.get()
+            event = SecurityAuditEvent(
+                session_id="daemon",
+                event_type=EventType.DETECTOR_FAILED,
+                severity=Severity.HIGH,
+                action="recorded",
+                details={"detector": detector, "reason": reason[:1000]},
+            )
+            try:
+                await self._executor.audit.record(event)
+            except AuditError:
+                log.exception("a detector's failure was not audited", detector=detector)
+
+
+def watched_files(settings: Settings, executor: Executor) -> Iterable[WatchedFile]:
+    config = Path(os.environ.get("CONTAINER_KIT_CONFIG", DEFAULT_FILE))
+    yield from own_files(
+        config=config,
+        profile_dirs=settings.profile_dirs,
+        audit_log=executor.audit.path,
+        socket=settings.socket,
+        engine_socket=settings.engine_socket.resolve(),
+    )
+    yield from persistence_files()

@@ -1,0 +1,266 @@
+"""The ladder of sensors: the best that this host has, those that always run beside it, and their health.
+
+eBPF, else the proc connector with fanotify. Always: /proc for reconciliation, cgroup counters for limits,
+inotify for the host's own files. A sensor that ends is a finding, and is started again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from daemon.errors import EngineError, SensorError
+from daemon.events import Enrolled, Event, EventsLost, Process, SensorFailed, Tier
+from daemon.pipeline import Pipeline
+from daemon.sandbox.facts import EngineFacts
+from daemon.sandbox.hostconfig import cgroup_parent
+from daemon.sensors import Sensor
+from daemon.sensors.ebpf import EbpfSensor
+from daemon.sensors.fanotify import FanotifySensor
+from daemon.sensors.inotify import InotifySensor
+from daemon.sensors.limits import LimitsSensor
+from daemon.sensors.netlink import NetlinkSensor
+from daemon.sensors.procfs import ProcfsSensor
+from daemon.sensors.watches import Watch as WatchedFile
+
+LOSS_INTERVAL_S = 1.0
+RESTART_S = (0.1, 1.0, 5.0, 30.0)
+FLUSH_TURNS = 64
+ENGINES_PARENT = {"cgroupfs": ("/docker", ""), "systemd": ("/system.slice", "docker-")}
+
+log = structlog.get_logger()
+Open = Callable[[], Awaitable[Sensor]]
+
+
+@dataclass(slots=True)
+class Health:
+    tier: Tier
+    running: bool = False
+    problem: str = ""
+    restarts: int = 0
+
+
+class Sensing:
+    """`run` it while sandboxes run; `on_enrolled` hears of each program that came in from outside."""
+
+    def __init__(
+        self, pipeline: Pipeline, files: Iterable[WatchedFile], engine: Callable[[], Awaitable[EngineFacts]]
+    ) -> None:
+        self.health: dict[str, Health] = {}
+        self.on_enrolled: Callable[[Enrolled], None] = lambda _: None
+        self.watch_all = False
+        self.ready = asyncio.Event()
+        """The best sensor of this host is attached, or there is none."""
+        self._pipeline = pipeline
+        self._files = list(files)
+        self._engine = engine
+        self._sensors: dict[str, Sensor] = {}
+        self._told_lost: dict[tuple[str, str], int] = {}
+        self._enrolled: set[str] = set()
+
+    # --- what is in force
+
+    @property
+    def tier(self) -> Tier | None:
+        """The best that runs; None while nothing sees processes."""
+        running = {self.health[name].tier for name in self._sensors if name in {"ebpf", "netlink", "procfs"}}
+        return min(running, key=list(Tier).index, default=None)
+
+    @property
+    def lost(self) -> dict[str, int]:
+        return {
+            f"{name}.{reason}": count
+            for name, sensor in self._sensors.items()
+            for reason, count in sensor.lost.items()
+        }
+
+    @property
+    def ebpf(self) -> EbpfSensor | None:
+        sensor = self._sensors.get("ebpf")
+        return sensor if isinstance(sensor, EbpfSensor) else None
+
+    # --- containers
+
+    def _enrol(self, container: str, pid: int) -> None:
+        """The sensors beside find a container by one of its processes."""
+        if container in self._enrolled:
+            return
+        self._enrolled.add(container)
+        with suppress(SensorError):
+            if isinstance(limits := self._sensors.get("limits"), LimitsSensor):
+                limits.watch(container, pid)
+            if isinstance(fanotify := self._sensors.get("fanotify"), FanotifySensor):
+                fanotify.watch(container, pid)
+
+    def forget(self, container: str) -> None:
+        self._enrolled.discard(container)
+        for sensor in self._sensors.values():
+            if isinstance(sensor, EbpfSensor | FanotifySensor | LimitsSensor):
+                sensor.forget(container)
+
+    def quarantine(self, container: str) -> None:
+        """Raises SensorError where no network can be cut."""
+        if self.ebpf is None:
+            raise SensorError("the network of a container can be cut by the eBPF sensor alone")
+        self.ebpf.quarantine(container)
+
+    def flush(self) -> None:
+        """Judges at once what the kernel has told so far."""
+        if (sensor := self.ebpf) is None:
+            return
+        for _ in range(FLUSH_TURNS):
+            if not (batch := sensor.poll()):
+                return
+            self.feed(batch)
+
+    def feed(self, batch: list[Event]) -> None:
+        for event in batch:
+            if isinstance(event, Enrolled) and event.sandbox:
+                self._enrol(event.sandbox, event.process.pid)
+                self.on_enrolled(event)
+        self._pipeline.feed(batch)
+
+    # --- running
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._processes(tasks))
+                tasks.create_task(self._keep("procfs", Tier.PROCFS, self._open_procfs))
+                tasks.create_task(self._keep("limits", Tier.CGROUP, self._open_limits))
+                tasks.create_task(self._keep("inotify", Tier.INOTIFY, self._open_inotify))
+                tasks.create_task(self._tell_losses())
+        finally:
+            for sensor in list(self._sensors.values()):
+                await sensor.close()
+            self._sensors.clear()
+
+    async def _processes(self, tasks: asyncio.TaskGroup) -> None:
+        """The best one. Where eBPF cannot be had at all, the next step of the ladder for good."""
+        if await self._keep("ebpf", Tier.EBPF, self._open_ebpf):
+            return
+        tasks.create_task(self._keep("netlink", Tier.NETLINK, self._open_netlink))
+        tasks.create_task(self._keep("fanotify", Tier.NETLINK, self._open_fanotify))
+
+    async def _keep(self, name: str, tier: Tier, open_sensor: Open) -> bool:
+        """False if it could not be opened the first time; else it runs, through restarts, until cancelled."""
+        health = self.health[name] = Health(tier)
+        while True:
+            try:
+                await self._iterate(name, await open_sensor(), health)
+                health.problem = "it ended"
+            except SensorError as error:
+                health.problem = str(error)
+                if not health.restarts and not health.running:
+                    log.warning("sensor not available", sensor=name, reason=str(error))
+                    return False
+            except Exception as error:  # whatever it was: told, and started again
+                log.exception("sensor failed", sensor=name)
+                health.problem = f"{type(error).__name__}: {error}"
+            await self._restart(name, health)
+
+    async def _iterate(self, name: str, sensor: Sensor, health: Health) -> None:
+        self._sensors[name], health.running, health.problem = sensor, True, ""
+        if name in {"ebpf", "netlink"}:
+            self.ready.set()
+        try:
+            async for batch in sensor.events():
+                self.feed(batch)
+        finally:
+            health.running = False
+            del self._sensors[name]
+            await sensor.close()
+
+    async def _restart(self, name: str, health: Health) -> None:
+        health.restarts += 1
+        failed = SensorFailed(
+            time_ns=time.monotonic_ns(),
+            sandbox="",
+            process=Process(pid=0),
+            tier=health.tier,
+            sensor=name,
+            reason=health.problem,
+            restarted=True,
+        )
+        self._pipeline.feed([failed])
+        await asyncio.sleep(RESTART_S[min(health.restarts, len(RESTART_S)) - 1])
+
+    async def _tell_losses(self) -> None:
+        while True:
+            await asyncio.sleep(LOSS_INTERVAL_S)
+            self._pipeline.feed([self._loss(key, count) for key, count in self._new_losses()])
+
+    def _new_losses(self) -> list[tuple[str, int]]:
+        found = []
+        for name, sensor in self._sensors.items():
+            for reason, total in sensor.lost.items():
+                new = total - self._told_lost.get((name, reason), 0)
+                self._told_lost[name, reason] = total
+                if new > 0:
+                    found.append((f"{name}.{reason}", new))
+        return found
+
+    def _loss(self, reason: str, count: int) -> EventsLost:
+        tier = self.health[reason.partition(".")[0]].tier
+        return EventsLost(
+            time_ns=time.monotonic_ns(),
+            sandbox="",
+            process=Process(pid=0),
+            tier=tier,
+            count=count,
+            reason=reason,
+        )
+
+    # --- opening
+
+    async def _open_ebpf(self) -> Sensor:
+        sensor = await EbpfSensor.open(calls=self._pipeline.syscalls, names=self._pipeline.names)
+        try:
+            for parent, prefix in await self._parents():
+                sensor.watch_parent(parent, prefix)
+            if self.watch_all:
+                sensor.watch_device(_root_device())
+        except BaseException:
+            await sensor.close()
+            raise
+        return sensor
+
+    async def _parents(self) -> list[tuple[str, str]]:
+        """Where the engine puts containers: the daemon's own parent, and all others if they are watched."""
+        try:
+            facts = await self._engine()
+        except EngineError as error:
+            raise SensorError(f"ebpf: the engine's cgroup layout is not known: {error}") from error
+        prefix = ENGINES_PARENT[facts.cgroup_driver][1]
+        own = ("/" + cgroup_parent(facts).strip("/"), prefix)
+        return [own, ENGINES_PARENT[facts.cgroup_driver]] if self.watch_all else [own]
+
+    async def _open_netlink(self) -> Sensor:
+        return NetlinkSensor(self._pipeline.expected)
+
+    async def _open_fanotify(self) -> Sensor:
+        beside = self._sensors.get("netlink")
+        return FanotifySensor(beside if isinstance(beside, NetlinkSensor) else None)
+
+    async def _open_procfs(self) -> Sensor:
+        return ProcfsSensor(self._pipeline.expected, self._pipeline.processes.announced)
+
+    async def _open_limits(self) -> Sensor:
+        return LimitsSensor()
+
+    async def _open_inotify(self) -> Sensor:
+        return InotifySensor(self._files)
+
+
+def _root_device() -> int:
+    """Of the host's root file system, as the kernel keeps it: major << 20 | minor."""
+    device = Path("/").stat().st_dev
+    return os.major(device) << 20 | os.minor(device)
