@@ -33,6 +33,8 @@ from daemon.sensors.watches import Watch as WatchedFile
 LOSS_INTERVAL_S = 1.0
 RESTART_S = (0.1, 1.0, 5.0, 30.0)
 FLUSH_TURNS = 64
+EVENT_SENSORS = {"ebpf", "netlink", "fanotify", "inotify"}
+"""What these lose nobody can look up later, as one can in /proc and in counters."""
 ENGINES_PARENT = {"cgroupfs": ("/docker", ""), "systemd": ("/system.slice", "docker-")}
 
 log = structlog.get_logger()
@@ -200,8 +202,8 @@ class Sensing:
 
     def _new_losses(self) -> list[tuple[str, int]]:
         found = []
-        for name, sensor in self._sensors.items():
-            for reason, total in sensor.lost.items():
+        for name in EVENT_SENSORS & self._sensors.keys():
+            for reason, total in self._sensors[name].lost.items():
                 new = total - self._told_lost.get((name, reason), 0)
                 self._told_lost[name, reason] = total
                 if new > 0:

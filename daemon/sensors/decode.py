@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 from collections.abc import Callable
 from typing import Any
@@ -110,7 +111,7 @@ class Decoder:
         """Adds what every system call has, and returns its name."""
         compat = bool(record.flags & Flag.COMPAT)
         name = _NO_CALLS.get(record.call) or name_of(record.call, compat=compat)
-        common |= {"syscall": name, "result": record.result, "compat": compat}
+        common |= {"syscall": name, "result": _result(record, compat=compat), "compat": compat}
         return name
 
     # --- the life of processes
@@ -379,3 +380,10 @@ def _strings(raw: bytes, *, keep_empty: bool = False) -> tuple[str, ...]:
     if parts and not parts[-1]:
         parts.pop()
     return tuple(part.decode(errors="replace") for part in parts if part or keep_empty)
+
+
+def _result(record: Any, *, compat: bool) -> int:
+    """Where seccomp kills over the 32-bit entry the call's number stands for its result
+    (syscall_rollback in kernel/seccomp.c): it was refused."""
+    result: int = record.result
+    return -errno.EPERM if compat and result == record.call else result
