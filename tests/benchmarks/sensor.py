@@ -21,7 +21,7 @@ from tests.sensors.watching import Watching
 
 SOURCE = Path(__file__).with_name("sensor.c")
 COUNTS = {"getppid": 200_000, "open": 50_000, "fork_exec": 300}
-ROUNDS = 5
+ROUNDS = 3
 PARENT = "/container-kit-sensor-bench"
 CLONE_NEWNS = 0x0002_0000
 
@@ -43,7 +43,9 @@ def measure(program: Path, *, inside: Path | None = None) -> dict[str, float]:
     found = {}
     for name, count in COUNTS.items():
         command = [program, name, str(count)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True, preexec_fn=enter)  # noqa: PLW1509  # no threads of ours hold locks here
+        done = subprocess.run(
+            command, check=True, capture_output=True, text=True, preexec_fn=enter
+        )  # no threads of ours hold locks here
         found[name] = float(done.stdout)
     return found
 
