@@ -16,6 +16,7 @@ check: setup
 
 bench: setup
 	tests/with-engine.sh $(PYTHON) -m tests.benchmarks.launch
+	$(PYTHON) -m tests.benchmarks.sensor
 
 bpf: setup
 	$(PYTHON) -m daemon.sensors.bpf

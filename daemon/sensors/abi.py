@@ -66,6 +66,11 @@ class InodeAction(IntFlag):
     DENY = 4
 
 
+class DeviceAction(IntFlag):
+    REPORT = 1
+    HAS_INODES = 2
+
+
 class When(IntEnum):
     NEVER = 0
     ALWAYS = 1
@@ -199,7 +204,6 @@ SANDBOX = Layout(
     "sandbox",
     started_ns="Q",
     started_real_ns="Q",
-    capabilities="Q",
     root="Q",
     net_cookie="Q",
     mnt_ns="I",
@@ -233,6 +237,7 @@ ENUMS: dict[str, type[IntEnum | IntFlag]] = {
     "FLAG_": Flag,
     "FILE_": FileReason,
     "INODE_": InodeAction,
+    "DEVICE_": DeviceAction,
     "WHEN_": When,
     "HANDLER_": Handler,
     "LOSS_": Loss,

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Self
 from daemon.errors import SensorError
 from daemon.events import Event, Tier
 from daemon.sensors import abi, bpf, cgroups, libbpf
-from daemon.sensors.abi import Handler, InKernel, InodeAction, Loss, Watch
+from daemon.sensors.abi import DeviceAction, Handler, InKernel, InodeAction, Loss, Watch
 from daemon.sensors.calls import Call, i386_numbers, rows, x86_64_numbers
 from daemon.sensors.decode import Decoder, Sandboxes
 from daemon.sensors.ring import Ring
@@ -132,13 +132,24 @@ class EbpfSensor:
     def watch_inode(self, device: int, inode: int, action: InodeAction = InodeAction.REPORT) -> None:
         """`device` in the kernel's form, as in `File.device`."""
         self._maps["inodes"][abi.INODE_KEY.pack(inode, device, 0)] = abi.U32.pack(action)
+        self._set_device(device, self._device(device) | DeviceAction.HAS_INODES)
+
+    def unwatch_inode(self, device: int, inode: int) -> None:
+        self._maps["inodes"].discard(abi.INODE_KEY.pack(inode, device, 0))
 
     def watch_device(self, device: int) -> None:
         """Every open on this file system is reported."""
-        self._maps["devices"][abi.U32.pack(device)] = abi.U32.pack(1)
+        self._set_device(device, self._device(device) | DeviceAction.REPORT)
 
     def unwatch_device(self, device: int) -> None:
-        self._maps["devices"].discard(abi.U32.pack(device))
+        self._set_device(device, self._device(device) & ~DeviceAction.REPORT)
+
+    def _device(self, device: int) -> DeviceAction:
+        raw = self._maps["devices"].get(abi.U32.pack(device))
+        return DeviceAction(*abi.U32.unpack(raw)) if raw else DeviceAction(0)
+
+    def _set_device(self, device: int, action: DeviceAction) -> None:
+        self._maps["devices"][abi.U32.pack(device)] = abi.U32.pack(action)
 
     # --- what the kernel side does by itself
 

@@ -21,7 +21,7 @@ from tests.sensors.watching import Watching
 
 SOURCE = Path(__file__).with_name("sensor.c")
 COUNTS = {"getppid": 200_000, "open": 50_000, "fork_exec": 300}
-ROUNDS = 5
+ROUNDS = 3
 PARENT = "/container-kit-sensor-bench"
 CLONE_NEWNS = 0x0002_0000
 

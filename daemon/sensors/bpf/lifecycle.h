@@ -15,12 +15,14 @@ int BPF_PROG(on_attach, struct cgroup *destination, const char *path, struct tas
 
 static __always_inline void report_fork(struct task_struct *child, struct tag *tag)
 {
+	struct sandbox *sandbox = sandbox_by(tag->sandbox);
 	struct scratch *scratch;
 	u32 drift;
 
+	tag->born = drift_of_birth(child, sandbox);
 	if (child->pid != child->tgid)
 		return;
-	drift = drift_of(child, tag, sandbox_by(tag->sandbox));
+	drift = drift_of(child, tag, sandbox);
 	scratch = begin_record(SLOT_EVENT, child, tag->sandbox, RECORD_FORKED);
 	if (!scratch)
 		return;

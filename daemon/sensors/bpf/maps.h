@@ -24,6 +24,8 @@ struct tag {			/* of a task, inherited at fork */
 	u32 outside_mnt_ns;	/* the runtime's */
 	u32 reported;		/* drift */
 	u32 once;
+	u32 born;		/* drift that it was forked with */
+	u32 spare;
 	u32 drift;		/* at the last look; in memory, for the verifier would follow every combination of bits */
 };
 
@@ -157,11 +159,11 @@ struct {
 	__type(value, u32);	/* enum inode_action */
 } inodes SEC(".maps");
 
-struct {			/* file systems of which every open is reported, by superblock */
+struct {			/* file systems that are watched in whole or in part, by superblock */
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 256);
 	__type(key, u32);
-	__type(value, u32);
+	__type(value, u32);	/* enum device_action */
 } devices SEC(".maps");
 
 const volatile struct settings settings = {};

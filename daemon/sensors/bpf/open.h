@@ -58,11 +58,10 @@ static __always_inline bool is_harmless(u32 device)
 	return major >= 136 && major <= 143;
 }
 
-static __always_inline bool is_name_watched(const void *name, bool user)
+static __always_inline bool is_name_watched(const void *name)
 {
 	struct file_name key = {};
-	long read = user ? bpf_probe_read_user_str(key.bytes, sizeof(key.bytes), name)
-			 : bpf_probe_read_kernel_str(key.bytes, sizeof(key.bytes), name);
+	long read = bpf_probe_read_kernel_str(key.bytes, sizeof(key.bytes), name);
 
 	return read > 1 && bpf_map_lookup_elem(&names, &key);
 }
@@ -76,19 +75,38 @@ static __always_inline bool is_of_other_process(struct inode *inode, struct task
 	return pid && pid != task->thread_pid && pid != task->group_leader->thread_pid;
 }
 
+static __always_inline void judge_watched(struct judged *judged, struct inode *inode, u32 device)
+{
+	struct inode_key key = { .device = device };
+	u32 *watched = bpf_map_lookup_elem(&devices, &device), *action;
+
+	judged->action = 0;
+	if (!watched)
+		return;
+	if (*watched & DEVICE_REPORT)
+		judged->reasons |= FILE_WATCHED;
+	if (!(*watched & DEVICE_HAS_INODES))
+		return;
+	key.inode = BPF_CORE_READ(inode, i_ino);
+	action = bpf_map_lookup_elem(&inodes, &key);
+	if (!action)
+		return;
+	judged->reasons |= FILE_WATCHED;
+	judged->action = *action;
+}
+
 /* What can be told without a walk. The bits are kept in memory: the verifier would follow every combination. */
 static __always_inline void judge(struct judged *judged, struct file *file, struct task_struct *task)
 {
 	struct inode *inode = BPF_CORE_READ(file, f_inode);
 	struct super_block *super = BPF_CORE_READ(inode, i_sb);
-	u32 device = BPF_CORE_READ(super, s_dev), kind = BPF_CORE_READ(inode, i_mode) & S_IFMT;
+	struct dentry *dentry = BPF_CORE_READ(file, f_path.dentry);
+	struct mount *mount = mount_of(BPF_CORE_READ(file, f_path.mnt));
+	u32 kind = BPF_CORE_READ(inode, i_mode) & S_IFMT;
 	unsigned long magic = BPF_CORE_READ(super, s_magic);
-	struct inode_key key = {};
-	u32 *action;
 
 	judged->file = (u64)file;
 	judged->reasons = 0;
-	judged->action = 0;
 	if (BPF_CORE_READ(file, f_flags) & O_ACCMODE)
 		judged->reasons |= FILE_WRITE;
 	if (BPF_CORE_READ(file, f_mode) & FMODE_CREATED)
@@ -99,18 +117,12 @@ static __always_inline void judge(struct judged *judged, struct file *file, stru
 		judged->reasons |= FILE_DEVICE;
 	if (magic == PROC_SUPER_MAGIC && is_of_other_process(inode, task))
 		judged->reasons |= FILE_OTHER_PROCESS;
-	if (is_foreign(&file->f_path, task))
+	if (is_foreign(mount, task))
 		judged->reasons |= FILE_FOREIGN;
-	if (is_outside(&file->f_path, super))
+	if (is_outside(dentry, BPF_CORE_READ(mount, mnt.mnt_root), super))
 		judged->reasons |= FILE_OUTSIDE;
-	key.inode = BPF_CORE_READ(inode, i_ino);
-	key.device = device;
-	action = bpf_map_lookup_elem(&inodes, &key);
-	if (action)
-		judged->action = *action;
-	if (action || bpf_map_lookup_elem(&devices, &device))
-		judged->reasons |= FILE_WATCHED;
-	if (is_name_watched(BPF_CORE_READ(file, f_path.dentry, d_name.name), false))
+	judge_watched(judged, inode, BPF_CORE_READ(super, s_dev));
+	if (is_name_watched(BPF_CORE_READ(dentry, d_name.name)))
 		judged->reasons |= FILE_NAMED;
 }
 
@@ -149,7 +161,7 @@ static __always_inline bool is_passed_name_watched(struct call *call)
 	}
 	barrier_var(start);
 	start &= STRING_BYTES - 1;
-	return is_name_watched(scratch->bytes + start, false);
+	return is_name_watched(scratch->bytes + start);
 }
 
 SEC("tp_btf/sys_exit")

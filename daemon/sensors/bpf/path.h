@@ -53,18 +53,16 @@ static __always_inline u32 append_path(struct scratch *scratch, struct path *pat
 }
 
 /* Only a mount of a part of a file system has an outside. */
-static __always_inline bool is_outside(struct path *path, struct super_block *super)
+static __always_inline bool is_outside(struct dentry *dentry, struct dentry *mount_root, struct super_block *super)
 {
-	struct dentry *root = BPF_CORE_READ(path, mnt, mnt_root);
-	struct dentry *dentry = BPF_CORE_READ(path, dentry);
 	int step;
 
-	if (root == BPF_CORE_READ(super, s_root))
+	if (mount_root == BPF_CORE_READ(super, s_root))
 		return false;
 	for (step = 0; step < PATH_DEPTH; step++) {
 		struct dentry *parent;
 
-		if (dentry == root)
+		if (dentry == mount_root)
 			return false;
 		parent = BPF_CORE_READ(dentry, d_parent);
 		if (parent == dentry)
@@ -78,9 +76,8 @@ static __always_inline bool is_outside(struct path *path, struct super_block *su
  * Of another mount namespace than the task's. The kernel's internal mounts (pipes, memfd) have an error
  * value for one, lazily unmounted ones have none.
  */
-static __always_inline bool is_foreign(struct path *path, struct task_struct *task)
+static __always_inline bool is_foreign(struct mount *mount, struct task_struct *task)
 {
-	struct mount *mount = mount_of(BPF_CORE_READ(path, mnt));
 	struct mnt_namespace *namespace = BPF_CORE_READ(mount, mnt_ns);
 
 	if (!namespace || (unsigned long)namespace >= (unsigned long)-4095)

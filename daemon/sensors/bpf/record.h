@@ -31,11 +31,13 @@ static __always_inline struct upid *own_upid(struct task_struct *task)
 			       level * bpf_core_type_size(struct upid));
 }
 
-/* The structure's size changed over time (u32[2], then u64), its 8 bytes did not. */
+/* Two words of 32 bits before 6.3, one of 64 since. `cred` is a trusted pointer. */
 static __always_inline u64 effective_capabilities(const struct cred *cred)
 {
 	u64 capabilities = 0;
 
+	if (bpf_core_field_exists(cred->cap_effective.val))
+		return cred->cap_effective.val;
 	bpf_core_read(&capabilities, sizeof(capabilities), &cred->cap_effective);
 	return capabilities;
 }

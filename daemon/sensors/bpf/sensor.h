@@ -80,6 +80,11 @@ enum inode_action {
 	INODE_DENY = 4,
 };
 
+enum device_action {
+	DEVICE_REPORT = 1,	/* every open on it */
+	DEVICE_HAS_INODES = 2,	/* some of its inodes are watched */
+};
+
 enum when {			/* which results of a call are reported */
 	WHEN_NEVER = 0,
 	WHEN_ALWAYS = 1,
@@ -255,7 +260,6 @@ struct host {			/* of init, found by the iterator */
 struct sandbox {		/* what its tasks are compared with; made at the first exec inside */
 	u64 started_ns;
 	u64 started_real_ns;
-	u64 capabilities;
 	u64 root;		/* address of the root's dentry: compared, never followed */
 	u64 net_cookie;
 	u32 mnt_ns;
@@ -291,6 +295,7 @@ union abi {
 	enum file_reason file_reason;
 	enum response response;
 	enum inode_action inode_action;
+	enum device_action device_action;
 	enum when when;
 	enum handler handler;
 	enum loss loss;

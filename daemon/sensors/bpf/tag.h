@@ -114,13 +114,17 @@ static __always_inline void enter(struct task_struct *task, struct task_struct *
 	announce(SLOT_EVENT, task, node, id);
 }
 
+static __always_inline struct sandbox *sandbox_by(u64 id)
+{
+	return bpf_map_lookup_elem(&sandboxes, &id);
+}
+
 static __always_inline void fill_sandbox(struct sandbox *sandbox, struct task_struct *task)
 {
 	struct nsproxy *nsproxy = BPF_CORE_READ(task, nsproxy);
 
 	sandbox->started_ns = bpf_ktime_get_ns();
 	sandbox->started_real_ns = sandbox->started_ns + realtime_offset_ns;
-	sandbox->capabilities = effective_capabilities(BPF_CORE_READ(task, cred));
 	sandbox->root = (u64)BPF_CORE_READ(task, fs, root.dentry);
 	sandbox->net_cookie = BPF_CORE_READ(nsproxy, net_ns, net_cookie);
 	sandbox->mnt_ns = BPF_CORE_READ(nsproxy, mnt_ns, ns.inum);
@@ -142,6 +146,14 @@ static __always_inline void open_sandbox(u64 id, struct task_struct *first)
 		bpf_map_update_elem(&roots, &sandbox.root_device, &id, BPF_ANY);
 }
 
+/* A task stays in the pid namespace that it was forked into. */
+static __always_inline u32 drift_of_birth(struct task_struct *task, struct sandbox *sandbox)
+{
+	struct upid *upid = own_upid(task);
+
+	return sandbox && BPF_CORE_READ(upid, ns, ns.inum) != sandbox->pid_ns ? DRIFT_PID_NAMESPACE : 0;
+}
+
 /*
  * The task is inside from now on. The first one sets what the sandbox is; later ones may have other
  * credentials (`docker exec --user`), but the same namespaces and the same root.
@@ -151,11 +163,11 @@ static __always_inline void settle(struct tag *tag, struct task_struct *task)
 	u64 id = tag->sandbox;
 
 	tag->state = TAG_INSIDE;
-	tag->uid = BPF_CORE_READ(task, cred, euid.val);
-	tag->capabilities = effective_capabilities(BPF_CORE_READ(task, cred));
-	if (bpf_map_lookup_elem(&sandboxes, &id))
-		return;
-	open_sandbox(id, task);
+	tag->uid = task->cred->euid.val;
+	tag->capabilities = effective_capabilities(task->cred);
+	if (!bpf_map_lookup_elem(&sandboxes, &id))
+		open_sandbox(id, task);
+	tag->born = drift_of_birth(task, sandbox_by(id));
 }
 
 /* Holds whatever the exploit: an exec or a call afterwards shows it. Dropping rights is no drift. */
@@ -169,8 +181,7 @@ static __always_inline u32 drift_of(struct task_struct *task, struct tag *tag, s
 		return 0;
 	if (task->nsproxy->mnt_ns->ns.inum != sandbox->mnt_ns)
 		drift |= DRIFT_MOUNT_NAMESPACE;
-	if (BPF_CORE_READ(own_upid(task), ns, ns.inum) != sandbox->pid_ns)
-		drift |= DRIFT_PID_NAMESPACE;
+	drift |= tag->born;
 	if (cred->user_ns->ns.inum != sandbox->user_ns)
 		drift |= DRIFT_USER_NAMESPACE;
 	else if (effective_capabilities(cred) & ~tag->capabilities)
@@ -180,11 +191,6 @@ static __always_inline u32 drift_of(struct task_struct *task, struct tag *tag, s
 	if (fs && (u64)fs->root.dentry != sandbox->root)
 		drift |= DRIFT_ROOT;
 	return drift;
-}
-
-static __always_inline struct sandbox *sandbox_by(u64 id)
-{
-	return bpf_map_lookup_elem(&sandboxes, &id);
 }
 
 static __always_inline u32 response_of(u64 id)
