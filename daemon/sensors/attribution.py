@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 HOST: Final = ""
@@ -28,35 +32,64 @@ def container_in(membership: bytes) -> str:
 def container_of(pid: int) -> str | None:
     """The container of a running process or HOST; None if it has ended. Raises OSError if it is not told.
 
-    cgroup v1 shows a process that is exiting in the root, like one of the host: that is an end, too.
+    cgroup v1 shows a task that is exiting in the root, like one of the host: that is an end, too.
     """
     membership = read_proc(pid, "cgroup")
     if membership is None:
         return None
     container = container_in(membership)
-    return None if container == HOST and _is_exiting(pid) else container
+    if container != HOST or not is_exiting(pid):
+        return container
+    other = other_thread(pid)
+    return None if other is None else container_of(other)
 
 
-def _is_exiting(pid: int) -> bool:
-    stat = read_proc(pid, "stat")
+def is_exiting(tid: int) -> bool:
+    stat = read_proc(tid, "stat")
     return stat is None or bool(int(stat.rpartition(b")")[2].split()[_FLAGS_FIELD]) & _PF_EXITING)
+
+
+def other_thread(pid: int) -> int | None:
+    """One that runs, where the first has ended: /proc/<tid> then tells what /proc/<pid> no longer can."""
+    return next((tid for tid in threads_of(pid) if tid != pid and not is_exiting(tid)), None)
+
+
+def threads_of(pid: int) -> list[int]:
+    """Its first is among them until the process is gone."""
+    with while_running(pid):
+        return [int(path.name) for path in Path(f"/proc/{pid}/task").iterdir()]
+    return []
+
+
+@contextmanager
+def while_running(pid: int) -> Iterator[None]:
+    """Leaves the block where the process has ended. The kernel may then also say that it is not permitted."""
+    try:
+        yield
+    except PermissionError:
+        if not is_exiting(pid):
+            raise
+    except _GONE:
+        pass
 
 
 def read_proc(pid: int, name: str, limit_bytes: int = _READ_BYTES) -> bytes | None:
     """At most so much of a file below /proc/<pid>; None if the process has ended."""
-    try:
+    with while_running(pid):
         descriptor = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-    except _GONE:
-        return None
-    try:
-        return os.read(descriptor, limit_bytes)
-    except _GONE:
-        return None
-    finally:
-        os.close(descriptor)
+        try:
+            return os.read(descriptor, limit_bytes)
+        finally:
+            os.close(descriptor)
+    return None
 
 
 def start_ticks(pid: int) -> int:
     """When it was started, in clock ticks since boot (proc_pid_stat(5)); 0 if it has ended."""
     stat = read_proc(pid, "stat")
     return int(stat.rpartition(b")")[2].split()[_START_FIELD]) if stat else 0
+
+
+def age_s(pid: int) -> float:
+    """Since its start; of one that has ended, since that of the machine."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - start_ticks(pid) / os.sysconf("SC_CLK_TCK")

@@ -16,6 +16,8 @@ ENDED_LIMIT: Final = 8192
 LINEAGE_LIMIT: Final = 16
 # Their children may be put into a container at any moment; names as the kernel cuts them (15 bytes).
 _RUNTIMES = frozenset({"containerd-shim", "runc", "crun", "youki", "runsc", "conmon", "exe"})
+RUNC_LAST_STAGE: Final = "runc:[2:INIT]"
+"""Of libcontainer/nsenter, after runc:[0:PARENT] and runc:[1:CHILD]: it becomes the container's program."""
 
 
 @dataclass(slots=True)
@@ -96,5 +98,4 @@ def child_of(parent: Kin, pid: int) -> Kin:
 
 
 def is_runtime(comm: str) -> bool:
-    """Also by the names that runc gives its stages: "runc:[0:PARENT]" ... (libcontainer/nsenter)."""
     return comm in _RUNTIMES or comm.startswith("runc:[")

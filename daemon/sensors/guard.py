@@ -12,6 +12,7 @@ import asyncio
 import errno
 import os
 import select
+import stat
 import threading
 import time
 from collections import deque
@@ -82,6 +83,8 @@ class InodeGuard:
         """Its opens, for execution too, and reads by descriptors from before. Raises SensorError."""
         try:
             status = status_of(str(path))
+            if not stat.S_ISREG(status.mode):
+                raise OSError(errno.EINVAL, "not a regular file")
             self._guarded[status.device, status.inode] = deny
             self._group.mark(MARK_INODE, OPEN_PERMISSION | ACCESS_PERMISSION, path)
         except OSError as error:

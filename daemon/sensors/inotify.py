@@ -30,7 +30,7 @@ with warnings.catch_warnings():
 
 READ_BYTES: Final = 16_384
 """Some 500 events, or 5 ms of the loop."""
-LOOK_DELAY_S: Final = 0.02
+LOOK_INTERVAL_S: Final = 0.02
 ATTEMPTS: Final = 8
 _MOVES_LIMIT = 1024
 _HEADER = struct.Struct("iIII")  # watch, mask, cookie, length of the name
@@ -65,6 +65,7 @@ class InotifySensor:
         self._states: dict[str, os.stat_result | None] = {}
         self._found: dict[tuple[str, str], Watch] = {}
         self._look_timer: asyncio.TimerHandle | None = None
+        self._looked_s = 0.0
         self._overflow = self._unwatched = 0
         self._batches = Batches()
         self._closed = False
@@ -169,13 +170,14 @@ class InotifySensor:
         return not (change == "created" and _same(before, now))
 
     def _look_soon(self) -> None:
-        """Not at once: whoever owns a watched folder can change it as often as he likes."""
+        """At most so often: whoever owns a watched folder can change it as fast as he likes."""
         if self._look_timer is None:
-            self._look_timer = self._loop.call_later(LOOK_DELAY_S, self._look)
+            self._look_timer = self._loop.call_at(self._looked_s + LOOK_INTERVAL_S, self._look)
 
     def _look(self) -> None:
         """Watches what has come, and tells what happened to it before it was watched."""
         self._look_timer = None
+        self._looked_s = self._loop.time()
         before = set(self._masks)
         self._renew()
         for folder in self._places.within.keys() - before:

@@ -10,20 +10,20 @@ kernel neither waits for a userfaultfd nor reads memory that a file backs: FOLL_
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from daemon.events import File, Process
-from daemon.sensors.attribution import read_proc
+from daemon.sensors.attribution import other_thread, read_proc, while_running
 from daemon.sensors.statx import status_of
 
 ARGUMENTS_BYTES: Final = 512
 ENVIRONMENT_BYTES: Final = 2048
 SOCKETS_BYTES: Final = 1 << 18
 UNKNOWN_FILE: Final = File(path="", resolved=False)
-_GONE = (FileNotFoundError, ProcessLookupError)
+_AT_SECURE = 23  # linux/auxvec.h
 _PRELOADS = ("LD_PRELOAD=", "LD_AUDIT=", "LD_LIBRARY_PATH=")
 _NAMESPACES = {"mnt_ns": "mnt", "pid_ns": "pid", "net_ns": "net", "user_ns": "user"}
 
@@ -43,6 +43,8 @@ def observe(pid: int, known: Process | None = None, *, arguments: bool = False) 
     """The program first, as it is lost first. Raises OSError where /proc may not be read."""
     process = known or Process(pid=pid, tid=pid)
     file = program_of(pid)
+    if file is UNKNOWN_FILE and (other := other_thread(pid)):
+        pid, file = other, program_of(other)
     if file is not UNKNOWN_FILE:
         process = replace(process, exe=file.path)
     if arguments:
@@ -53,11 +55,10 @@ def observe(pid: int, known: Process | None = None, *, arguments: bool = False) 
 
 def program_of(pid: int) -> File:
     """By /proc/<pid>/exe, that leads to the file itself even where it was removed or is in another mount."""
-    try:
+    with while_running(pid):
         path = os.readlink(f"/proc/{pid}/exe")
         return status_of(f"/proc/{pid}/exe").as_file(path)
-    except _GONE:
-        return UNKNOWN_FILE
+    return UNKNOWN_FILE
 
 
 def arguments_of(pid: int) -> tuple[str, ...]:
@@ -68,6 +69,17 @@ def arguments_of(pid: int) -> tuple[str, ...]:
 def preloads_of(pid: int) -> tuple[str, ...]:
     environment = _strings(read_proc(pid, "environ", ENVIRONMENT_BYTES) or b"")
     return tuple(setting for setting in environment if setting.startswith(_PRELOADS))
+
+
+def is_privileged_by_file(pid: int) -> bool:
+    """Whether its last exec changed its credentials: AT_SECURE of getauxval(3)."""
+    data = read_proc(pid, "auxv") or b""
+    for entry in (struct.Struct("=QQ"), struct.Struct("=II")):  # 32-bit programs have a smaller one
+        whole = data[: len(data) // entry.size * entry.size]
+        found = [value for key, value in entry.iter_unpack(whole) if key == _AT_SECURE]
+        if found:
+            return bool(found[0])
+    return False
 
 
 def inet_stdio_of(pid: int) -> frozenset[int]:
@@ -112,14 +124,14 @@ def _status(pid: int) -> dict[str, Any]:
 
 def _namespaces(pid: int) -> dict[str, Any]:
     found = {}
-    with suppress(*_GONE):
+    with while_running(pid):
         for field, name in _NAMESPACES.items():
             found[field] = int(os.readlink(f"/proc/{pid}/ns/{name}").partition("[")[2].rstrip("]"))
     return found
 
 
 def _root(pid: int) -> tuple[int, int] | None:
-    with suppress(*_GONE):
+    with while_running(pid):
         status = status_of(f"/proc/{pid}/root")
         return status.device, status.inode
     return None
@@ -127,7 +139,7 @@ def _root(pid: int) -> tuple[int, int] | None:
 
 def _standard_sockets(pid: int) -> Iterator[tuple[int, bytes]]:
     for number in (0, 1, 2):
-        with suppress(*_GONE):
+        with while_running(pid):
             link = os.readlink(b"/proc/%d/fd/%d" % (pid, number))
             if link.startswith(b"socket:["):
                 yield number, link[8:-1]
@@ -146,7 +158,7 @@ def _inet_inodes(pid: int) -> set[bytes]:
 def _read_all(pid: int, name: str) -> bytes:
     """A table of many reads: procfs gives out no more than a page or so at once."""
     data = b""
-    with suppress(*_GONE), open(f"/proc/{pid}/{name}", "rb", buffering=0) as table:
+    with while_running(pid), open(f"/proc/{pid}/{name}", "rb", buffering=0) as table:
         while len(data) < SOCKETS_BYTES and (part := table.read(1 << 16)):
             data += part
     return data

@@ -6,7 +6,6 @@ is still its parent's child: it is reported with its container, its lineage and 
 
 from __future__ import annotations
 
-import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -27,21 +26,24 @@ from daemon.events import (
     SyscallMade,
     Tier,
 )
-from daemon.sensors.attribution import HOST, container_of, read_proc, start_ticks
+from daemon.sensors.attribution import HOST, age_s, container_of, read_proc, start_ticks, threads_of
 from daemon.sensors.connector import Message, What
 from daemon.sensors.drift import Baselines, Expect
-from daemon.sensors.genealogy import Genealogy, Kin, child_of, is_runtime
+from daemon.sensors.genealogy import RUNC_LAST_STAGE, Genealogy, Kin, child_of, is_runtime
 from daemon.sensors.observation import (
     UNKNOWN_FILE,
     Observation,
     inet_stdio_of,
+    is_privileged_by_file,
     last_pid_of,
     observe,
     preloads_of,
 )
 
-YOUNG_NS = 100_000_000
+YOUNG_NS = 500_000_000
 """Arguments and environment are read of a program that started no longer ago: see observation.py."""
+PREPARATION_S = 1.0
+"""A runtime does not take longer between two of its steps."""
 
 
 class Processes:
@@ -112,9 +114,10 @@ class Processes:
         young = time.monotonic_ns() - message.time_ns < YOUNG_NS
         seen = self._observed_program(before, young=young)
         kin.process = seen.process
+        kin.inside = kin.inside or self._enters(kin, before)
         drift = self._judged(kin, seen)
         if kin.inside or seen.root is None:
-            execution = self._execution(kin, before, seen, message.time_ns, drift)
+            execution = self._execution(kin, seen, message.time_ns, drift)
             yield replace(execution, preloads=preloads_of(pid)) if young else execution
 
     def _observed_program(self, before: Process, *, young: bool) -> Observation:
@@ -124,17 +127,14 @@ class Processes:
             return seen
         return replace(seen, file=file, process=replace(seen.process, exe=file.path))
 
-    def _execution(
-        self, kin: Kin, before: Process, seen: Observation, time_ns: int, drift: Drift
-    ) -> ProcessExecuted:
+    def _execution(self, kin: Kin, seen: Observation, time_ns: int, drift: Drift) -> ProcessExecuted:
         process, baseline = seen.process, self._baselines.of(kin.container)
-        stronger = process.uid != before.uid or bool(process.capabilities & ~before.capabilities)
         return ProcessExecuted(
             **_of(kin, time_ns, drift),
             file=seen.file,
             argv=process.argv,
             inet_stdio=inet_stdio_of(process.pid),
-            privileged_by_file=stronger and bool(seen.file.mode & (stat.S_ISUID | stat.S_ISGID)),
+            privileged_by_file=is_privileged_by_file(process.pid),
             fresh=baseline is not None and seen.file.changed_ns > baseline.started_ns,
         )
 
@@ -143,7 +143,7 @@ class Processes:
         tid, pid, status, _ = message.numbers
         if tid != pid and pid not in self._leaderless:
             return
-        if _has_threads(pid):
+        if len(threads_of(pid)) > 1:  # its first is among them, dead or alive
             self._leaderless.add(pid)
             return
         self._leaderless.discard(pid)
@@ -178,10 +178,12 @@ class Processes:
         )
 
     def _renamed(self, message: Message) -> None:
-        """runc names its stages by prctl(2): known as such even where they have ended."""
+        """runc names its stages by prctl(2), told in order with all else, and even where they have ended."""
         pid = message.numbers[1]
         kin = self._kin.get(pid)
-        if is_runtime(message.comm) and (kin is None or kin.container == HOST):
+        if kin and kin.container != HOST:
+            kin.process = replace(kin.process, comm=message.comm)
+        elif is_runtime(message.comm):
             self._kin.put(pid, Kin(HOST, Process(pid=pid), entering=True))
 
     def _place(
@@ -206,15 +208,22 @@ class Processes:
             born = child_of(parent, pid).process
             kin.process = replace(seen.process, lineage=born.lineage, ancestors=born.ancestors)
         self._kin.put(pid, kin)
-        drift = self._judged(kin, seen) if already_running else Drift.NONE
-        return Enrolled(**_of(kin, time_ns, drift), already_running=already_running)
+        kin.inside = already_running and (age_s(pid) > PREPARATION_S or not is_runtime(seen.process.comm))
+        return Enrolled(**_of(kin, time_ns, self._judged(kin, seen)), already_running=already_running)
+
+    def _enters(self, kin: Kin, before: Process) -> bool:
+        """Whether an exec was that of the container's program, and not of the runtime that prepares it.
+
+        Where the process is by the time that it is looked at proves nothing: a program can be out again.
+        """
+        if is_runtime(before.comm) and before.comm != RUNC_LAST_STAGE:
+            return self._baselines.is_inside(kin.container, kin.process)
+        return True
 
     def _judged(self, kin: Kin, seen: Observation) -> Drift:
-        """The runtime's own steps before the first program are not judged, nor what was read only in part."""
-        if seen.root is None:
-            return Drift.NONE
-        kin.inside = kin.inside or self._baselines.is_inside(kin.container, seen.process)
-        return self._baselines.judge(kin.container, seen) if kin.inside else Drift.NONE
+        """The runtime's own steps are not, nor is what could be read only in part."""
+        complete = seen.root is not None
+        return self._baselines.judge(kin.container, seen) if kin.inside and complete else Drift.NONE
 
 
 def _of(kin: Kin, time_ns: int, drift: Drift = Drift.NONE) -> dict[str, Any]:
@@ -225,11 +234,3 @@ def _of(kin: Kin, time_ns: int, drift: Drift = Drift.NONE) -> dict[str, Any]:
         "tier": Tier.NETLINK,
         "drift": drift,
     }
-
-
-def _has_threads(pid: int) -> bool:
-    """Others than its first, which may have ended."""
-    try:
-        return len(list(Path(f"/proc/{pid}/task").iterdir())) > 1
-    except (FileNotFoundError, ProcessLookupError):
-        return False
