@@ -19,6 +19,7 @@ from tests.detectors.making import (
     connected,
     enrolled,
     executed,
+    fifo_made,
     header,
     opened,
     told,
@@ -62,9 +63,18 @@ def test_the_other_way_round_is_high_too() -> None:
     assert told(FifoShell(), *events) == [("fifo-shell", "high")]
 
 
+@pytest.mark.parametrize("maker", [{"pid": 11, "ppid": 1}, {"pid": 1, "ppid": 0}])
+def test_a_named_pipe_that_was_only_made_is_medium(maker: dict[str, int]) -> None:
+    events = (fifo_made("/tmp/f", **maker), connected("10.66.7.7", 4444, pid=12, ppid=1, at_s=0.1))
+    assert told(FifoShell(), *events) == [("fifo-shell", "medium")]
+    assert told(FifoShell(), events[0], _fifo(pid=12, ppid=1), events[1]) == [("fifo-shell", "high")]
+
+
 @pytest.mark.parametrize(
     "events",
     [
+        (fifo_made("/tmp/f", pid=11, ppid=1), connected("10.66.7.7", 443, pid=30, ppid=3)),
+        (fifo_made("/tmp/f", pid=11, ppid=1), connected("10.66.7.7", 443, pid=1, ppid=0)),
         (_fifo(pid=12, ppid=1), connected("127.0.0.1", 8099, pid=12, ppid=1)),
         (_fifo(pid=12, ppid=1), connected("10.66.7.7", 4444, pid=20, ppid=2)),
         (_fifo(pid=12, ppid=1), connected("10.66.7.7", 4444, pid=12, ppid=1, at_s=60)),
