@@ -33,11 +33,13 @@ ONE_LINE = re.compile(
 )
 NAMES = {"base64", "base32", "basenc"}
 SPAN_NS = 10_000_000_000
+PIPELINE_NS = 1_000_000_000
 
 
 class DecodedPayload(Detector):
-    """A shell starts the decoder and then what came out of it, so both have one parent, or the shell becomes
-    the second. Where the bytes went between is not seen: a fresh program or a shell that is fed will do.
+    """A shell starts the decoder and what comes out of it, so both have one parent, or the shell becomes the
+    second. Where the bytes went between is not seen: a fresh program afterwards will do, or a shell that is
+    fed, which in a pipeline may start first.
     """
 
     rules = (DECODED_PAYLOAD,)
@@ -45,24 +47,32 @@ class DecodedPayload(Detector):
 
     def __init__(self) -> None:
         self._decoded_for: PerSandbox[Recent[int]] = PerSandbox(lambda: Recent(SPAN_NS))
+        self._fed_for: PerSandbox[Recent[int]] = PerSandbox(lambda: Recent(PIPELINE_NS))
+        """By parent."""
 
     def detect(self, event: Event, sandbox: Expectation) -> Iterator[Finding]:
-        if not isinstance(event, ProcessExecuted):
-            return
-        if _is_decoder(event.argv):
-            self._decoded_for.of(event.sandbox).add(event.process.ppid, event.time_ns)
-        elif self._follows(event) or any(ONE_LINE.search(argument[:1024]) for argument in event.argv[1:8]):
+        if isinstance(event, ProcessExecuted) and (self._is_run(event) or _says_it_all(event.argv)):
             path = clip(event.file.path)
             yield finding(DECODED_PAYLOAD, event, identifier=path, path=path, argv=clip_all(event.argv))
 
     def forget(self, sandbox: str) -> None:
         self._decoded_for.forget(sandbox)
+        self._fed_for.forget(sandbox)
 
-    def _follows(self, event: ProcessExecuted) -> bool:
-        if not event.fresh and not _reads_commands(event.argv):
-            return False
-        shells = (event.process.ppid, event.process.pid)
-        return any(self._decoded_for.of(event.sandbox).has(pid, event.time_ns) for pid in shells)
+    def _is_run(self, event: ProcessExecuted) -> bool:
+        decoded, fed = self._decoded_for.of(event.sandbox), self._fed_for.of(event.sandbox)
+        process, now_ns = event.process, event.time_ns
+        if _is_decoder(event.argv):
+            decoded.add(process.ppid, now_ns)
+            return fed.has(process.ppid, now_ns)
+        if _reads_commands(event.argv):
+            fed.add(process.ppid, now_ns)
+            return decoded.has(process.ppid, now_ns)
+        return event.fresh and (decoded.has(process.ppid, now_ns) or decoded.has(process.pid, now_ns))
+
+
+def _says_it_all(argv: tuple[str, ...]) -> bool:
+    return any(ONE_LINE.search(argument[:1024]) for argument in argv[1:8])
 
 
 def _is_decoder(argv: tuple[str, ...]) -> bool:
