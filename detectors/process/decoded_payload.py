@@ -6,11 +6,11 @@ import posixpath
 import re
 from collections.abc import Iterator
 
-from daemon.events import Event, FileOpened, ProcessExecuted, ProcessForked
+from daemon.events import Event, ProcessExecuted
 from daemon.expectation import Expectation
 from daemon.findings import Category, Finding, Rule, Severity, finding
 from detectors import Detector
-from detectors.bounded import Bounded, PerSandbox, Recent
+from detectors.bounded import PerSandbox, Recent
 from detectors.evidence import TEXT_LIMIT, clip, clip_all
 
 DECODED_PAYLOAD = Rule(
@@ -32,55 +32,47 @@ ONE_LINE = re.compile(
     r"|\b(?:exec|eval)\b.{0,200}\b(?:b64decode|a2b_base64|decode_base64|fromhex)\b"
 )
 NAMES = {"base64", "base32", "basenc"}
-SPAN_NS = 2_000_000_000
-FILES_LIMIT = 256
-
-
-class _State:
-    def __init__(self) -> None:
-        self.decoders: Bounded[int, None] = Bounded(FILES_LIMIT)
-        """By pid; kept after they ended, since what they wrote is run later."""
-        self.parents: Recent[int] = Recent(SPAN_NS)
-        self.writers: Bounded[tuple[int, int], int] = Bounded(FILES_LIMIT)
-        """Who last opened a file to write it, by device and inode. A shell does so for its redirections and
-        becomes the decoder in the same process."""
+SPAN_NS = 10_000_000_000
+PIPELINE_NS = 1_000_000_000
 
 
 class DecodedPayload(Detector):
-    """Follows the bytes from the decoder into a file that is executed, or into an interpreter beside it."""
+    """A shell starts the decoder and what comes out of it, so both have one parent, or the shell becomes the
+    second. Where the bytes went between is not seen: a fresh program afterwards will do, or a shell that is
+    fed, which in a pipeline may start first.
+    """
 
     rules = (DECODED_PAYLOAD,)
-    events = (ProcessExecuted, ProcessForked, FileOpened)
+    events = (ProcessExecuted,)
 
     def __init__(self) -> None:
-        self._states: PerSandbox[_State] = PerSandbox(_State)
+        self._decoded_for: PerSandbox[Recent[int]] = PerSandbox(lambda: Recent(SPAN_NS))
+        self._fed_for: PerSandbox[Recent[int]] = PerSandbox(lambda: Recent(PIPELINE_NS))
+        """By parent."""
 
     def detect(self, event: Event, sandbox: Expectation) -> Iterator[Finding]:
-        state = self._states.of(event.sandbox)
-        if isinstance(event, ProcessForked):
-            state.decoders.pop(event.process.pid, None)
-        elif isinstance(event, FileOpened):
-            if event.write and event.succeeded and event.file.inode:
-                state.writers[event.file.device, event.file.inode] = event.process.pid
-        elif isinstance(event, ProcessExecuted) and _is_payload(event, state):
+        if isinstance(event, ProcessExecuted) and (self._is_run(event) or _says_it_all(event.argv)):
             path = clip(event.file.path)
             yield finding(DECODED_PAYLOAD, event, identifier=path, path=path, argv=clip_all(event.argv))
 
     def forget(self, sandbox: str) -> None:
-        self._states.forget(sandbox)
+        self._decoded_for.forget(sandbox)
+        self._fed_for.forget(sandbox)
+
+    def _is_run(self, event: ProcessExecuted) -> bool:
+        decoded, fed = self._decoded_for.of(event.sandbox), self._fed_for.of(event.sandbox)
+        process, now_ns = event.process, event.time_ns
+        if _is_decoder(event.argv):
+            decoded.add(process.ppid, now_ns)
+            return fed.has(process.ppid, now_ns)
+        if _reads_commands(event.argv):
+            fed.add(process.ppid, now_ns)
+            return decoded.has(process.ppid, now_ns)
+        return event.fresh and (decoded.has(process.ppid, now_ns) or decoded.has(process.pid, now_ns))
 
 
-def _is_payload(event: ProcessExecuted, state: _State) -> bool:
-    if _is_decoder(event.argv):
-        state.decoders[event.process.pid] = None
-        state.parents.add(event.process.ppid, event.time_ns)
-        return False
-    written_by = state.writers.get((event.file.device, event.file.inode))
-    if event.fresh and written_by in state.decoders:
-        return True
-    if _reads_commands(event.argv) and state.parents.has(event.process.ppid, event.time_ns):
-        return True
-    return any(ONE_LINE.search(argument[:1024]) for argument in event.argv[1:8])
+def _says_it_all(argv: tuple[str, ...]) -> bool:
+    return any(ONE_LINE.search(argument[:1024]) for argument in argv[1:8])
 
 
 def _is_decoder(argv: tuple[str, ...]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
-from daemon.events import Connected, Event, FileKind, FileOpened
+from daemon.events import Connected, Event, File, FileKind, FileOpened, NodeMade
 from daemon.expectation import Expectation
 from daemon.findings import Category, Finding, Rule, Severity, finding
 from detectors import Detector
@@ -19,8 +19,8 @@ FIFO_SHELL = Rule(
     category=Category.PROCESS,
     severity=Severity.HIGH,
     techniques=("T1059.004", "T1095"),
-    why="Within seconds a process wrote to a named pipe and it, or one started beside it, connected out. "
-    "This is how a reverse shell is built from tools that cannot start a program themselves.",
+    why="Within seconds a named pipe was made or written to, and a process of the same pipeline "
+    "connected out. This is how a reverse shell is built from tools that cannot start a program.",
     remedy="Stop the sandbox. Find the connection's other end, and how the first command came in.",
 )
 
@@ -28,33 +28,54 @@ SPAN_NS = 10_000_000_000
 
 
 class FifoShell(Detector):
-    """A pipeline's processes have one parent, so that is what both sides are known by."""
+    """The processes of a pipeline have one parent, and so has the mkfifo before them. To have written to the
+    pipe tells more than to have made it: a script may log through one.
+    """
 
     rules = (FIFO_SHELL,)
-    events = (FileOpened, Connected)
-    syscalls = frozenset({"connect"})
+    events = (NodeMade, FileOpened, Connected)
+    syscalls = frozenset({"mknod", "mknodat", "connect"})
 
     def __init__(self) -> None:
-        self._writers: PerSandbox[Recent[int]] = PerSandbox(lambda: Recent(SPAN_NS))
+        self._made: PerSandbox[Recent[int]] = PerSandbox(lambda: Recent(SPAN_NS))
+        self._written: PerSandbox[Recent[int]] = PerSandbox(lambda: Recent(SPAN_NS))
+        """For which parent."""
 
     def detect(self, event: Event, sandbox: Expectation) -> Iterator[Finding]:
-        if isinstance(event, FileOpened) and event.file.kind == FileKind.FIFO and event.write:
-            self._writers.of(event.sandbox).add(event.process.ppid, event.time_ns)
-        elif isinstance(event, Connected) and _goes_out(event) and self._has_writer(event):
+        if isinstance(event, Connected):
+            yield from self._connected(event)
+        elif isinstance(event, NodeMade) and _is_fifo(event.file):
+            for pid in (event.process.pid, event.process.ppid):  # mkfifo can be a command of the shell itself
+                self._made.of(event.sandbox).add(pid, event.time_ns)
+        elif isinstance(event, FileOpened) and _is_fifo(event.file) and event.write:
+            self._written.of(event.sandbox).add(event.process.ppid, event.time_ns)
+
+    def forget(self, sandbox: str) -> None:
+        self._made.forget(sandbox)
+        self._written.forget(sandbox)
+
+    def _connected(self, event: Connected) -> Iterator[Finding]:
+        severity = self._severity(event)
+        if severity is not None and _goes_out(event):
             yield finding(
                 FIFO_SHELL,
                 event,
+                severity=severity,
                 identifier=f"{clip(event.address)}:{event.port}",
                 address=clip(event.address),
                 port=event.port,
                 program=program(event),
             )
 
-    def forget(self, sandbox: str) -> None:
-        self._writers.forget(sandbox)
+    def _severity(self, event: Connected) -> Severity | None:
+        parent, now_ns = event.process.ppid, event.time_ns
+        if self._written.of(event.sandbox).has(parent, now_ns):
+            return Severity.HIGH
+        return Severity.MEDIUM if self._made.of(event.sandbox).has(parent, now_ns) else None
 
-    def _has_writer(self, event: Connected) -> bool:
-        return self._writers.of(event.sandbox).has(event.process.ppid, event.time_ns)
+
+def _is_fifo(file: File) -> bool:
+    return file.kind == FileKind.FIFO
 
 
 def _goes_out(event: Connected) -> bool:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from daemon.findings import Category, Rule, Severity
-from detectors.process.calls import CallDetector
+from collections.abc import Iterator
+
+from daemon.events import Event, SyscallEvent
+from daemon.expectation import Expectation
+from daemon.findings import Category, Finding, Rule, Severity
+from detectors import Detector
+from detectors.evidence import attempt
 
 IO_URING = Rule(
     id="io-uring-call",
@@ -18,7 +23,20 @@ IO_URING = Rule(
 )
 
 
-class IoUring(CallDetector):
+SETUP = frozenset({"io_uring_setup", "io_uring_register"})
+REQUEST = "io_uring:"
+"""What a sensor names a request by the ring: io_uring:openat."""
+
+
+class IoUring(Detector):
     rules = (IO_URING,)
-    syscalls = frozenset({"io_uring_setup", "io_uring_register"})
-    otherwise = Severity.LOW
+    events = (SyscallEvent,)
+    syscalls = SETUP
+
+    def detect(self, event: Event, sandbox: Expectation) -> Iterator[Finding]:
+        if not isinstance(event, SyscallEvent):
+            return
+        if event.syscall in SETUP:
+            yield attempt(IO_URING, event, otherwise=Severity.LOW)
+        elif event.syscall.startswith(REQUEST):
+            yield attempt(IO_URING, event, otherwise=Severity.MEDIUM)

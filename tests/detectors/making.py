@@ -14,12 +14,14 @@ from daemon.events import (
     Enrolled,
     Event,
     File,
+    FileKind,
     FileMapped,
     FileOpened,
     LimitReached,
     ModeChanged,
     Mounted,
     NamespaceChanged,
+    NodeMade,
     Process,
     ProcessExecuted,
     ProcessExited,
@@ -120,6 +122,11 @@ def mapped(file: File | None, *, result: int = 0, **facts: Any) -> FileMapped:
 def chmodded(path: str, mode: int, *, result: int = 0, **facts: Any) -> ModeChanged:
     passed = File(path=path, resolved=False)
     return ModeChanged(**header(**facts), syscall="fchmodat", result=result, file=passed, mode=mode)
+
+
+def fifo_made(path: str, **facts: Any) -> NodeMade:
+    file = File(path=path, resolved=False, kind=FileKind.FIFO)
+    return NodeMade(**header(**facts), syscall="mknodat", file=file)
 
 
 def mount_call(syscall: str, *, result: int = 0, source: str = "", target: str = "", **facts: Any) -> Mounted:

