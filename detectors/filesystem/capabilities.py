@@ -1,0 +1,6 @@
+"""Numbers of capabilities (capabilities(7), <linux/capability.h>) that change what a call means."""
+
+from __future__ import annotations
+
+CAP_NET_ADMIN = 12
+CAP_SYS_ADMIN = 21

@@ -1,0 +1,58 @@
+"""Connections that the sandbox's policy does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from daemon.events import Connected, DatagramSent, Event
+from daemon.expectation import Expectation
+from daemon.findings import Category, Finding, Rule, Severity, finding
+from detectors import Detector
+from detectors.network.addresses import Address
+from detectors.network.outward import SYSCALLS, attempted, is_allowed, is_under_way
+
+EGRESS = Rule(
+    id="egress-outside-policy",
+    title="Connection to a destination outside the policy",
+    category=Category.NETWORK,
+    severity=Severity.HIGH,
+    techniques=("T1071", "T1041"),
+    why="The sandbox was given a list of destinations, or no network at all, and something in it wants "
+    "to go elsewhere.",
+    remedy="See which program it was. Add the destination to the profile if it is needed; else treat the "
+    "workload as hostile.",
+)
+
+DNS_PORT = 53
+
+
+class Egress(Detector):
+    """Without a network a lookup is what any program tries first, and fails at: that is low."""
+
+    rules = (EGRESS,)
+    events = (Connected, DatagramSent)
+    syscalls = SYSCALLS
+
+    def detect(self, event: Event, sandbox: Expectation) -> Iterator[Finding]:
+        for call, address in attempted(event, sandbox):
+            if call.port and (severity := _severity(call, address, sandbox)):
+                yield finding(
+                    EGRESS,
+                    event,
+                    severity=severity,
+                    identifier=f"{address}:{call.port}",
+                    address=call.address,
+                    port=call.port,
+                    result=call.result,
+                )
+
+
+def _severity(call: Connected | DatagramSent, address: Address, sandbox: Expectation) -> Severity | None:
+    lookup = call.port == DNS_PORT
+    if sandbox.networking:
+        if sandbox.egress is None or is_allowed(address, sandbox):
+            return None
+        return Severity.MEDIUM if lookup else Severity.HIGH
+    if not sandbox.managed or lookup:
+        return Severity.LOW
+    return Severity.HIGH if is_under_way(call) else Severity.MEDIUM
