@@ -16,7 +16,11 @@ from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
 
+import docker
+
 from daemon import ROOT
+from daemon.sandbox.engine import INSTANCE_LABEL
+from daemon.sandbox.executor import instance
 
 START_DEADLINE_S = 20.0
 
@@ -71,6 +75,15 @@ class Daemon:
 
     def events(self) -> list[Any]:
         return [json.loads(line) for line in (self.state / "audit/audit.jsonl").read_text().splitlines()]
+
+    def containers(self) -> int:
+        """How many this daemon made that are still there, running or not; another may use the same engine."""
+        own = f"{INSTANCE_LABEL}={instance(self.state / 'audit/audit.jsonl')}"
+        client = docker.APIClient(base_url="unix:///run/docker.sock", version="1.41")
+        try:
+            return len(client.containers(all=True, filters={"label": own}))
+        finally:
+            client.close()
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 from typing import Any
 
-import docker
 import pytest
 
 from tests.conftest import OTHER_UID
@@ -31,14 +30,6 @@ BLOCKED: list[tuple[dict[str, Any], str]] = [
     ({"limits": {"memory": "64g"}}, "limits.memory"),
     ({"runtime": "runsc"}, "runsc"),
 ]
-
-
-def _containers() -> int:
-    client = docker.DockerClient(base_url="unix:///var/run/docker.sock", version="1.41")
-    try:
-        return len(client.containers.list(all=True, filters={"label": "container-kit.sandbox"}))
-    finally:
-        client.close()
 
 
 @pytest.mark.parametrize(
@@ -76,10 +67,13 @@ def test_bad_input_is_a_clear_problem(running: Daemon, body: Any, status: int) -
 
 
 def test_nothing_is_left_behind(running: Daemon, image: str) -> None:
-    before = _containers()
+    kept = running.request("POST", "/v1/sandboxes", {"image": image, "command": ["sleep", "30"]}).json()
+    assert running.containers() == 1
     for options in ({"files": {"a/../../b": "x"}}, {"privileged": True}, {"working_dir": "/proc/1/nope"}):
         running.request("POST", "/v1/sandboxes?wait=true", {"image": image, "command": ["true"], **options})
-    assert _containers() == before
+    assert running.containers() == 1
+    assert running.request("DELETE", f"/v1/sandboxes/{kept['id']}").status == 204
+    assert running.containers() == 0
 
 
 def _as_other(running: Daemon, method: str, path: str, body: str = "") -> tuple[int, str]:
