@@ -24,7 +24,7 @@ Version: $version
 Architecture: $architecture
 Maintainer: Container Kit maintainers <maintainers@container-kit.invalid>
 Installed-Size: $(du -sk --exclude=DEBIAN "$root" | cut -f 1)
-Depends: python3 (>= $python), python3 (<< $next), libc6 (>= 2.28), docker.io (>= 20.10) | docker-ce (>= 5:20.10), systemd
+Depends: python3 (>= $python), python3 (<< $next), libc6 (>= 2.28), libbpf1, docker.io (>= 20.10) | docker-ce (>= 5:20.10), systemd
 Recommends: apparmor
 Section: admin
 Priority: optional

@@ -42,7 +42,7 @@ class Events:
                 content_type="text/event-stream",
                 query=query,
                 headers={"Last-Event-ID": {"type": "string", "pattern": "^[0-9]{1,19}$"}},
-                errors=(*OF_ANY_CALLER, INVALID_QUERY, INVALID_HEADER),
+                errors=(*OF_ANY_CALLER, INVALID_HEADER),
             ),
         ]
 

@@ -13,7 +13,6 @@ from daemon.api.access import Access, Caller, record_access
 from daemon.api.problem_types import (
     AUDIT_UNAVAILABLE,
     FILE_REFUSED,
-    INVALID_QUERY,
     OF_ONE_SANDBOX,
     PATH_REFUSED,
     TOO_LARGE,
@@ -39,7 +38,7 @@ class Files:
     def routes(self) -> list[Route]:
         path = "/v1/sandboxes/{id}/files/{path}"
         raw = "application/octet-stream"
-        refused = (INVALID_QUERY, PATH_REFUSED, FILE_REFUSED, TOO_LARGE, WORKSPACE_FULL)
+        refused = (PATH_REFUSED, FILE_REFUSED, TOO_LARGE, WORKSPACE_FULL)
         errors = (*OF_ONE_SANDBOX, *refused, AUDIT_UNAVAILABLE)
         put = "Write a file of the workspace, 64 MiB at most, or with tar=true a tree below that folder"
         get = "Read a file of the workspace, or with tar=true a tree"

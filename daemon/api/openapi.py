@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from daemon import __version__
-from daemon.api.problem_types import ProblemType
+from daemon.api.problem_types import INVALID_QUERY, ProblemType
 from daemon.api.problems import CONTENT_TYPE, Problem
 from daemon.api.routes import Route
 
@@ -39,7 +39,7 @@ def _operation(route: Route) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": f"{route.method.lower()}_{re.sub('[^a-z]+', '_', route.path.strip('/'))}".rstrip("_"),
         "summary": route.summary,
-        "responses": {str(route.status): _success(route), **_problems(route.errors)},
+        "responses": {str(route.status): _success(route), **_problems((*route.errors, INVALID_QUERY))},
     }
     if parameters := _parameters(route):
         operation["parameters"] = parameters

@@ -11,7 +11,6 @@ from daemon.api.presence import while_connected
 from daemon.api.problem_types import (
     ENGINE_REFUSED,
     ENGINE_UNAVAILABLE,
-    INVALID_QUERY,
     OF_ANY_CALLER,
     OF_ONE_SANDBOX,
     SANDBOX_ENDED,
@@ -46,8 +45,6 @@ class Sandboxes:
     def _views(self) -> list[Route]:
         one = "/v1/sandboxes/{id}"
         output = "What it wrote, in order; with follow=true until its end"
-        in_lists = (*OF_ANY_CALLER, INVALID_QUERY)
-        of_logs = (*OF_ONE_SANDBOX, INVALID_QUERY)
         of_usage = (*OF_ONE_SANDBOX, SANDBOX_ENDED)
         follow = {"follow": BOOLEAN}
         return [
@@ -58,11 +55,11 @@ class Sandboxes:
                 "Your sandboxes, oldest first",
                 answer=SandboxList,
                 query=QUERY,
-                errors=in_lists,
+                errors=OF_ANY_CALLER,
             ),
             Route("GET", one, self.show, "One sandbox", answer=SandboxView),
             Route("GET", one + "/result", self.result, "Wait for its end", answer=ExecutionResult),
-            Route("GET", one + "/logs", self.logs, output, content_type=LINES, query=follow, errors=of_logs),
+            Route("GET", one + "/logs", self.logs, output, content_type=LINES, query=follow),
             Route(
                 "GET",
                 one + "/report",

@@ -16,7 +16,8 @@ from daemon.api.files import Files
 from daemon.api.findings import Findings
 from daemon.api.idempotency import IdempotencyKeys
 from daemon.api.launching import Launching
-from daemon.api.problems import problems
+from daemon.api.problem_types import INVALID_QUERY
+from daemon.api.problems import ApiError, problems
 from daemon.api.quotas import Quotas
 from daemon.api.routes import MAX_BODY_BYTES, Handler, Route
 from daemon.api.sandboxes import Sandboxes
@@ -51,8 +52,20 @@ def application(
     middlewares = [_counted(metrics), problems, Denials(audit).middleware]
     app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
     for route in routes:
-        app.router.add_route(route.method, _aiohttp_path(route), route.handler)
+        app.router.add_route(route.method, _aiohttp_path(route), _strict(route))
     return app
+
+
+def _strict(route: Route) -> Handler:
+    """A misspelt parameter would be an option that nobody honours."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if unknown := sorted(request.query.keys() - route.query.keys()):
+            known = ", ".join(route.query) or "none"
+            raise ApiError(INVALID_QUERY, f"{unknown[0][:64]!r} is no parameter of this route: {known}")
+        return await route.handler(request)
+
+    return handle
 
 
 def _counted(metrics: Metrics) -> Middleware:

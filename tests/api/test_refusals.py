@@ -78,7 +78,9 @@ def test_nothing_is_left_behind(running: Daemon, image: str) -> None:
 def test_another_uid_sees_and_touches_nothing(running: Daemon, image: str) -> None:
     sandbox = running.launch(image, "sleep", "30")
     path = f"/v1/sandboxes/{sandbox['id']}"
-    assert running.request_as(OTHER_UID, "GET", "/v1/sandboxes").json() == {"items": [], "next": None}
+    for listed in ("/v1/sandboxes?limit=1000", "/v1/events"):
+        assert sandbox["id"] in running.request("GET", listed).body.decode()
+        assert sandbox["id"] not in running.request_as(OTHER_UID, "GET", listed).body.decode()
     for method, suffix in [
         ("GET", ""),
         ("POST", "/kill"),
@@ -90,6 +92,13 @@ def test_another_uid_sees_and_touches_nothing(running: Daemon, image: str) -> No
         ("DELETE", ""),
     ]:
         assert running.request_as(OTHER_UID, method, path + suffix).status == 404
-    assert running.request_as(OTHER_UID, "GET", "/v1/events").body == b""
+    assert sandbox["id"] not in running.request_as(OTHER_UID, "GET", "/v1/events").body.decode()
     assert running.request("GET", path).json()["state"] == "running"
     assert running.request("DELETE", path).status == 204
+
+
+@pytest.mark.parametrize("path", ["/v1/sandboxes?waite=true", "/v1/events?followed=true", "/healthz?deep=1"])
+def test_a_parameter_that_nobody_knows_is_refused(running: Daemon, path: str) -> None:
+    answer = running.request("GET", path)
+    assert (answer.status, answer.json()["type"]) == (400, "/problems/invalid-query")
+    assert path.partition("?")[2].partition("=")[0] in answer.json()["detail"]
