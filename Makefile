@@ -1,7 +1,7 @@
 # `make run` and `make test` work on a fresh Debian or Ubuntu machine with git, python3, make and root.
 PYTHON := .venv/bin/python
 
-.PHONY: run test check bench bpf setup clean
+.PHONY: run test check bench bpf deb install uninstall setup clean
 
 run: setup
 	tests/with-engine.sh $(PYTHON) -m tests.demo
@@ -20,6 +20,16 @@ bench: setup
 
 bpf: setup
 	$(PYTHON) -m daemon.sensors.bpf
+
+# DESTDIR, PREFIX and INTERPRETER: see the script.
+install: setup
+	systemd/install.sh
+
+uninstall:
+	systemd/install.sh uninstall
+
+deb: setup
+	systemd/deb.sh
 
 setup:
 	@tests/setup.sh

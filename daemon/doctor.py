@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
+from daemon import PROFILES
 from daemon.sandbox import init
 from daemon.sandbox.facts import EngineFacts, HostFacts
 
@@ -69,7 +70,7 @@ def _apparmor(host: HostFacts, profile: str) -> Finding:
             remedy="boot with AppArmor",
         )
     loaded = profile in host.apparmor_profiles
-    remedy = "" if loaded else "load it: apparmor_parser -r profiles/apparmor/container-kit-sandbox"
+    remedy = "" if loaded else f"load it: apparmor_parser -r {PROFILES}/apparmor/{profile}"
     return Finding(name="apparmor", ok=loaded, required=False, detail=f"profile {profile}", remedy=remedy)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Observation
@@ -25,11 +26,23 @@ class Metrics:
             "container_kit_audit_events", description="durable audit events by type"
         )
         meter.create_observable_gauge("container_kit_sandboxes_running", [self._running])
+        self._requests = meter.create_up_down_counter(
+            "container_kit_requests_open", description="requests that are not answered in full yet"
+        )
+        self._requests.add(0)
         for event_type in EventType:
             self._events.add(0, {"type": event_type})
 
     def count(self, event: SecurityAuditEvent) -> None:
         self._events.add(1, {"type": event.event_type})
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        self._requests.add(1)
+        try:
+            yield
+        finally:
+            self._requests.add(-1)
 
     def _running(self, _: CallbackOptions) -> Iterable[Observation]:
         return [Observation(len(self._sandboxes.running()))]

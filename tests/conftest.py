@@ -15,7 +15,7 @@ from tests.images import imported
 from tests.kernel.probe_image import build_probe
 from tests.running import Daemon, daemon
 
-IMAGE = "container-kit-test/base:local"
+IMAGE = f"container-kit-test/base:{os.getpid()}"  # other runs may use this engine too
 OTHER_UID = 4711
 OTHER_RULES = f"""
 [[callers]]

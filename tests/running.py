@@ -16,7 +16,11 @@ from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
 
+import docker
+
 from daemon import ROOT
+from daemon.sandbox.engine import INSTANCE_LABEL
+from daemon.sandbox.executor import instance
 
 START_DEADLINE_S = 20.0
 
@@ -64,6 +68,39 @@ class Daemon:
         finally:
             connection.close()
 
+    def request_as(
+        self,
+        uid: int,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        headers: dict[str, str] | None = None,
+        groups: tuple[int, ...] = (),
+    ) -> Answer:
+        """The same from a process of another user, whose first group has the number of its uid."""
+        given = {"Content-Type": "application/json", **(headers or {})}
+        command = ["curl", "-s", "-i", "-m", "60", "-X", method, "--unix-socket", str(self.socket)]
+        command += [part for name, value in given.items() for part in ("-H", f"{name}: {value}")]
+        command += [] if body is None else ["-d", json.dumps(body)]
+        done = subprocess.run(
+            [*command, f"http://daemon{path}"],
+            capture_output=True,
+            check=True,
+            user=uid,
+            group=uid,
+            extra_groups=groups,
+        )
+        head, _, content = done.stdout.partition(b"\r\n\r\n")
+        status, *lines = head.decode().split("\r\n")
+        return Answer(int(status.split()[1]), dict(line.split(": ", 1) for line in lines), content)
+
+    def launch(self, image: str, *command: str, **options: Any) -> Any:
+        """The sandbox as the API shows it, or the problem."""
+        return self.request(
+            "POST", "/v1/sandboxes", {"image": image, "command": list(command), **options}
+        ).json()
+
     def run(self, image: str, *command: str, **options: Any) -> Any:
         """The ExecutionResult, or the problem."""
         body = {"image": image, "command": list(command), **options}
@@ -71,6 +108,15 @@ class Daemon:
 
     def events(self) -> list[Any]:
         return [json.loads(line) for line in (self.state / "audit/audit.jsonl").read_text().splitlines()]
+
+    def containers(self) -> int:
+        """How many this daemon made that are still there, running or not; another may use the same engine."""
+        own = f"{INSTANCE_LABEL}={instance(self.state / 'audit/audit.jsonl')}"
+        client = docker.APIClient(base_url="unix:///run/docker.sock", version="1.41")
+        try:
+            return len(client.containers(all=True, filters={"label": own}))
+        finally:
+            client.close()
 
 
 @contextmanager

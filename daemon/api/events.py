@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 from aiohttp import web
 
 from daemon.api.access import Access, Caller
+from daemon.api.presence import while_connected
+from daemon.api.problem_types import INVALID_HEADER, INVALID_QUERY, OF_ANY_CALLER
 from daemon.api.problems import ApiError
 from daemon.api.routes import BOOLEAN, Route, flag
 from daemon.audit.log import AuditLog
 from daemon.audit.record import EventType, SecurityAuditEvent
 from daemon.findings import Severity
 
-MAX_SEQ = (1 << 63) - 1
+SEQ_DIGITS = 19
 
 
 class Events:
@@ -34,26 +38,46 @@ class Events:
                 "GET",
                 "/v1/events",
                 self.stream,
-                "Your audit events; Last-Event-ID resumes",
+                "Your audit events; an event GAP names those that are only in the audit log",
                 content_type="text/event-stream",
                 query=query,
-            )
+                headers={"Last-Event-ID": {"type": "string", "pattern": "^[0-9]{1,19}$"}},
+                errors=(*OF_ANY_CALLER, INVALID_HEADER),
+            ),
         ]
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         caller, wanted = self._access.caller(request), _Filter(request)
-        last, follow = _last_event_id(request), flag(request, "follow")
+        follow, last = flag(request, "follow"), _last_event_id(request)
+        if last > self._audit.newest:
+            detail = (
+                f"Last-Event-ID: {last} is yet to come, {self._audit.newest} is the newest: begin without it"
+            )
+            raise ApiError(INVALID_HEADER, detail)
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
         )
         await response.prepare(request)
-        if not follow:
-            for event in self._audit.since(last):
-                await _send(response, caller, wanted, event)
-            return response
-        async for event in self._audit.follow(last):
-            await _send(response, caller, wanted, event)
+        await self._tell_gap(response, last)
+        async with while_connected(request):
+            async for event in self._events(last, follow=follow):
+                if _may_see(caller, event) and wanted.passes(event):
+                    await _send(response, event)
         return response
+
+    async def _tell_gap(self, response: web.StreamResponse, last: int) -> None:
+        """What is neither sent nor remembered is said: a reader must not take silence for peace."""
+        oldest = self._audit.oldest_remembered
+        if last + 1 < oldest:
+            gap = json.dumps({"first": last + 1, "last": oldest - 1})
+            await response.write(f"event: GAP\ndata: {gap}\n\n".encode())
+
+    async def _events(self, last: int, *, follow: bool) -> AsyncIterator[SecurityAuditEvent]:
+        if follow:
+            async for event in self._audit.follow(last):
+                yield event
+        for event in self._audit.since(last):
+            yield event
 
 
 class _Filter:
@@ -73,20 +97,24 @@ class _Filter:
 def _one_of(request: web.Request, name: str, kind: type[EventType] | type[Severity]) -> str | None:
     value = request.query.get(name)
     if value is not None and value not in list(kind):
-        raise ApiError(400, "invalid-query", "invalid query", f"{name}: one of {', '.join(kind)}")
+        raise ApiError(INVALID_QUERY, f"{name}: one of {', '.join(kind)}")
     return value
 
 
 def _last_event_id(request: web.Request) -> int:
     text = request.headers.get("Last-Event-ID", "0")
-    if not (text.isascii() and text.isdigit()) or int(text[:19]) > MAX_SEQ:
-        raise ApiError(400, "invalid-header", "invalid header", "Last-Event-ID: the number of an event")
+    if not (text.isascii() and text.isdigit() and len(text) <= SEQ_DIGITS):
+        raise ApiError(INVALID_HEADER, "Last-Event-ID: the number of an event")
     return int(text)
 
 
-async def _send(
-    response: web.StreamResponse, caller: Caller, wanted: _Filter, event: SecurityAuditEvent
-) -> None:
-    if caller.may_see(event.actor.uid if event.actor else None) and wanted.passes(event):
-        data = event.model_dump_json(exclude_none=True)
-        await response.write(f"id: {event.seq}\nevent: {event.event_type}\ndata: {data}\n\n".encode())
+def _may_see(caller: Caller, event: SecurityAuditEvent) -> bool:
+    """Who was refused must not learn here what the answer kept back, such as that others have a sandbox."""
+    if event.event_type is EventType.ACCESS_DENIED:
+        return caller.administrator
+    return caller.may_see(event.actor.uid if event.actor else None)
+
+
+async def _send(response: web.StreamResponse, event: SecurityAuditEvent) -> None:
+    data = event.model_dump_json(exclude_none=True)
+    await response.write(f"id: {event.seq}\nevent: {event.event_type}\ndata: {data}\n\n".encode())

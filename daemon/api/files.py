@@ -9,7 +9,15 @@ from typing import IO
 
 from aiohttp import web
 
-from daemon.api.access import Access
+from daemon.api.access import Access, Caller, record_access
+from daemon.api.problem_types import (
+    AUDIT_UNAVAILABLE,
+    FILE_REFUSED,
+    OF_ONE_SANDBOX,
+    PATH_REFUSED,
+    TOO_LARGE,
+    WORKSPACE_FULL,
+)
 from daemon.api.problems import ApiError, not_found
 from daemon.api.routes import BOOLEAN, Route, flag
 from daemon.sandbox.beneath import PathRefused
@@ -19,6 +27,7 @@ from daemon.sandbox.workspace import TooLarge, WorkspaceFull
 MAX_FILE_BYTES = 64 << 20
 MAX_TAR_BYTES = 1 << 30
 IN_MEMORY_BYTES = 1 << 20
+RECORDED_CHARACTERS = 256
 TAR = "application/x-tar"
 
 
@@ -29,7 +38,8 @@ class Files:
     def routes(self) -> list[Route]:
         path = "/v1/sandboxes/{id}/files/{path}"
         raw = "application/octet-stream"
-        errors = (400, 403, 404, 413, 507)
+        refused = (PATH_REFUSED, FILE_REFUSED, TOO_LARGE, WORKSPACE_FULL)
+        errors = (*OF_ONE_SANDBOX, *refused, AUDIT_UNAVAILABLE)
         put = "Write a file of the workspace, 64 MiB at most, or with tar=true a tree below that folder"
         get = "Read a file of the workspace, or with tar=true a tree"
         tar = {"tar": BOOLEAN}
@@ -41,10 +51,12 @@ class Files:
         ]
 
     async def put(self, request: web.Request) -> web.StreamResponse:
-        sandbox, path, tar = self._sandbox(request), request.match_info["path"], flag(request, "tar")
+        caller, sandbox = self._sandbox(request)
+        path, tar = request.match_info["path"], flag(request, "tar")
         # Large bodies wait on the disk, unnamed; the workspace's calls block and run in a thread.
         with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES) as body:
             await _receive(request, body, MAX_TAR_BYTES if tar else MAX_FILE_BYTES)
+            await _record(caller, sandbox, "write files", path)
             try:
                 if tar:
                     await asyncio.to_thread(sandbox.workspace.put_tar, body, below=path)
@@ -55,24 +67,33 @@ class Files:
         return web.Response(status=204)
 
     async def get(self, request: web.Request) -> web.StreamResponse:
-        sandbox, path = self._sandbox(request), request.match_info["path"]
+        caller, sandbox = self._sandbox(request)
+        path, tar = request.match_info["path"], flag(request, "tar")
+        await _record(caller, sandbox, "read files", path)
         try:
-            if flag(request, "tar"):
+            if tar:
                 return await _send_tar(request, sandbox.workspace.get_tar(path))
             data = await asyncio.to_thread(sandbox.workspace.read, path, MAX_FILE_BYTES)
         except (OSError, ValueError) as error:
             raise _problem(error) from error
         return web.Response(body=data, content_type="application/octet-stream")
 
-    def _sandbox(self, request: web.Request) -> Sandbox:
-        return self._access.sandbox(self._access.caller(request), request.match_info["id"])
+    def _sandbox(self, request: web.Request) -> tuple[Caller, Sandbox]:
+        caller = self._access.caller(request)
+        return caller, self._access.sandbox(caller, request.match_info["id"])
+
+
+async def _record(caller: Caller, sandbox: Sandbox, action: str, path: str) -> None:
+    """An administrator's reach into what is another's. An owner's own files come and go by the thousand."""
+    if caller.actor.uid != sandbox.owner.uid:
+        await record_access(caller, sandbox, action, path=path[:RECORDED_CHARACTERS])
 
 
 async def _receive(request: web.Request, body: IO[bytes], limit_bytes: int) -> None:
     async for chunk in request.content.iter_any():
         body.write(chunk)
         if body.tell() > limit_bytes:
-            raise ApiError(413, "too-large", "too large", f"more than {limit_bytes} bytes: send it in parts")
+            raise ApiError(TOO_LARGE, f"more than {limit_bytes} bytes: send it in parts")
     body.seek(0)
 
 
@@ -90,11 +111,11 @@ async def _send_tar(request: web.Request, pieces: Iterator[bytes]) -> web.Stream
 def _problem(error: Exception) -> ApiError:
     match error:
         case TooLarge():
-            return ApiError(413, "too-large", "too large", str(error))
+            return ApiError(TOO_LARGE, str(error))
         case WorkspaceFull():
-            return ApiError(507, "workspace-full", "workspace full", str(error))
+            return ApiError(WORKSPACE_FULL, str(error))
         case PathRefused():
-            return ApiError(400, "path-refused", "path refused", str(error))
+            return ApiError(PATH_REFUSED, str(error))
         case FileNotFoundError():
             return not_found("that file")
-    return ApiError(400, "file-refused", "file refused", str(error))
+    return ApiError(FILE_REFUSED, str(error))

@@ -9,13 +9,15 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from daemon.api.access import Access, Caller
+from daemon.api.pages import QUERY as PAGES
+from daemon.api.pages import page
+from daemon.api.problem_types import INVALID_QUERY, OF_ANY_CALLER
 from daemon.api.problems import ApiError
-from daemon.api.routes import Route, answer, number
+from daemon.api.routes import Route, answer
 from daemon.findings import Category, Severity
 from daemon.ledger import FindingRecord, Ledger
 
-MAX_SEQ = (1 << 53) - 1
-PAGE = 1000
+SEQ_DIGITS = 16
 
 
 class FindingList(BaseModel):
@@ -36,21 +38,25 @@ class Findings:
             "severity": {"type": "string", "enum": list(Severity)},
             "category": {"type": "string", "enum": list(Category)},
             "since": {"type": "string", "format": "date-time"},
-            "cursor": {"type": "integer", "minimum": 0, "maximum": MAX_SEQ},
+            **PAGES,
         }
         return [
             Route(
-                "GET", "/v1/findings", self.list, "What the detectors found", answer=FindingList, query=query
+                "GET",
+                "/v1/findings",
+                self.list,
+                "What the detectors found, oldest first; an administrator sees the host's, too",
+                answer=FindingList,
+                query=query,
+                errors=OF_ANY_CALLER,
             )
         ]
 
     async def list(self, request: web.Request) -> web.StreamResponse:
-        """Oldest first, PAGE at a time; an administrator sees those of every container, and the host's."""
         caller, wanted = self._access.caller(request), _Filter(request)
-        after = number(request, "cursor", 0, maximum=MAX_SEQ)
-        found = [r for r in self._ledger.since(after) if _visible(caller, r) and wanted.passes(r)]
-        last = str(found[PAGE - 1].seq) if len(found) > PAGE else None
-        return answer(FindingList(items=found[:PAGE], next=last))
+        found = [r for r in self._ledger.since(0) if _visible(caller, r) and wanted.passes(r)]
+        which, after = page(request, [f"{record.seq:0{SEQ_DIGITS}}" for record in found])
+        return answer(FindingList(items=found[which], next=after))
 
 
 def _visible(caller: Caller, record: FindingRecord) -> bool:
@@ -86,7 +92,7 @@ class _Filter:
 def one_of(request: web.Request, name: str, kind: type[Severity] | type[Category]) -> str | None:
     value = request.query.get(name)
     if value is not None and value not in list(kind):
-        raise ApiError(400, "invalid-query", "invalid query", f"{name}: one of {', '.join(kind)}")
+        raise ApiError(INVALID_QUERY, f"{name}: one of {', '.join(kind)}")
     return value
 
 
@@ -97,7 +103,5 @@ def _date(request: web.Request, name: str) -> datetime | None:
     try:
         date = datetime.fromisoformat(text)
     except ValueError as error:
-        raise ApiError(
-            400, "invalid-query", "invalid query", f"{name}: a date such as 2026-01-31T12:00:00Z"
-        ) from error
+        raise ApiError(INVALID_QUERY, f"{name}: a date such as 2026-01-31T12:00:00Z") from error
     return date if date.tzinfo else date.replace(tzinfo=UTC)

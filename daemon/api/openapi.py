@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from itertools import groupby
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from daemon import __version__
+from daemon.api.problem_types import INVALID_QUERY, ProblemType
 from daemon.api.problems import CONTENT_TYPE, Problem
 from daemon.api.routes import Route
 
@@ -36,7 +39,7 @@ def _operation(route: Route) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": f"{route.method.lower()}_{re.sub('[^a-z]+', '_', route.path.strip('/'))}".rstrip("_"),
         "summary": route.summary,
-        "responses": {str(route.status): _success(route), **{str(code): _problem() for code in route.errors}},
+        "responses": {str(route.status): _success(route), **_problems((*route.errors, INVALID_QUERY))},
     }
     if parameters := _parameters(route):
         operation["parameters"] = parameters
@@ -53,8 +56,13 @@ def _operation(route: Route) -> dict[str, Any]:
 def _parameters(route: Route) -> list[dict[str, Any]]:
     names = re.findall(r"{(\w+)}", route.path)
     in_path = [{"name": n, "in": "path", "required": True, "schema": {"type": "string"}} for n in names]
-    in_query = [{"name": n, "in": "query", "schema": schema} for n, schema in route.query.items()]
-    return in_path + in_query
+    in_query = [_parameter(name, "query", schema) for name, schema in route.query.items()]
+    in_header = [_parameter(name, "header", schema) for name, schema in route.headers.items()]
+    return in_path + in_query + in_header
+
+
+def _parameter(name: str, where: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": where, "schema": schema}
 
 
 def _success(route: Route) -> dict[str, Any]:
@@ -68,10 +76,17 @@ def _success(route: Route) -> dict[str, Any]:
     return {"description": route.summary, "content": content}
 
 
-def _problem() -> dict[str, Any]:
+def _problems(types: Iterable[ProblemType]) -> dict[str, Any]:
+    """By status: an answer's schema names the types that it can have."""
+    in_order = sorted(set(types), key=lambda one: (one.status, one.name))
+    return {str(status): _problem(list(same)) for status, same in groupby(in_order, lambda one: one.status)}
+
+
+def _problem(types: list[ProblemType]) -> dict[str, Any]:
+    names = {"type": "object", "properties": {"type": {"enum": [f"/problems/{one.name}" for one in types]}}}
     return {
-        "description": "what is wrong, and what to do",
-        "content": {CONTENT_TYPE: {"schema": _ref(Problem)}},
+        "description": "; ".join(one.title for one in types),
+        "content": {CONTENT_TYPE: {"schema": {"allOf": [_ref(Problem), names]}}},
     }
 
 

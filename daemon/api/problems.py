@@ -8,6 +8,8 @@ import structlog
 from aiohttp import web
 from pydantic import BaseModel, Field, ValidationError
 
+from daemon.api import problem_types as types
+from daemon.api.problem_types import ProblemType
 from daemon.errors import (
     AttestationError,
     AuditError,
@@ -21,6 +23,11 @@ from daemon.sandbox.executor import ExecutionBlocked
 from daemon.sandbox.report import SecurityReport
 
 CONTENT_TYPE = "application/problem+json"
+REASONS_LIMIT = 20
+ENGINE_RETRY_S = 5
+# What the HTTP server itself refuses, before a route is asked.
+OF_SERVER = {404: types.NOT_FOUND, 405: types.METHOD_NOT_ALLOWED, 413: types.TOO_LARGE}
+
 log = structlog.get_logger()
 
 
@@ -34,20 +41,14 @@ class Problem(BaseModel):
 
 
 class ApiError(Exception):
-    """Raised by routes; becomes the response."""
+    """Raised by routes; becomes the response. `more` are further fields of Problem, or another title."""
 
     def __init__(
-        self,
-        status: int,
-        kind: str,
-        title: str,
-        detail: str,
-        *,
-        headers: dict[str, str] | None = None,
-        **more: Any,
+        self, problem_type: ProblemType, detail: str, *, headers: dict[str, str] | None = None, **more: Any
     ) -> None:
         super().__init__(detail)
-        self.problem = Problem(type=f"/problems/{kind}", title=title, status=status, detail=detail, **more)
+        fields = {"title": problem_type.title, "status": problem_type.status, "detail": detail} | more
+        self.problem = Problem(type=f"/problems/{problem_type.name}", **fields)
         self.headers = headers or {}
 
     def response(self) -> web.Response:
@@ -58,15 +59,14 @@ class ApiError(Exception):
 
 
 def not_found(what: str) -> ApiError:
-    return ApiError(404, "not-found", "not found", f"{what} does not exist, or is not yours")
+    return ApiError(types.NOT_FOUND, f"{what} does not exist, or is not yours")
 
 
-def _invalid(error: ValidationError) -> ApiError:
-    reasons = [
-        f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}"
-        for e in error.errors(include_input=False)[:20]
-    ]
-    return ApiError(422, "invalid-request", "invalid request", reasons[0], reasons=reasons)
+class NotYours(ApiError):
+    """The same answer as for what does not exist: nobody learns what others have."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(types.NOT_FOUND, not_found(what).problem.detail)
 
 
 def of_exception(error: Exception) -> ApiError:  # noqa: PLR0911  # one line an error
@@ -76,36 +76,47 @@ def of_exception(error: Exception) -> ApiError:  # noqa: PLR0911  # one line an 
         case ValidationError():
             return _invalid(error)
         case ExecutionBlocked():
-            reasons = error.report.reasons
-            detail = f"{error}: {'; '.join(reasons)}"
-            return ApiError(
-                403, "execution-blocked", str(error), detail, reasons=reasons, report=error.report
-            )
+            return _blocked(error)
         case QuotaExceeded():
-            wait = (
-                {"Retry-After": str(int(error.retry_after_s) + 1)} if error.retry_after_s is not None else {}
-            )
-            return ApiError(429, "quota-exceeded", "quota exceeded", str(error), headers=wait)
+            return ApiError(types.QUOTA_EXCEEDED, str(error), headers=_retry_after(error.retry_after_s))
         case PolicyError():
-            return ApiError(403, "not-permitted", "not permitted", str(error))
+            return ApiError(types.NOT_PERMITTED, str(error))
         case ImageNotFound():
-            return ApiError(422, "image-not-found", "image not found", str(error))
+            return ApiError(types.IMAGE_NOT_FOUND, str(error))
         case AttestationError():
-            return ApiError(
-                409, "attestation-failed", "attestation failed", str(error), reasons=error.differences
-            )
+            return ApiError(types.ATTESTATION_FAILED, str(error), reasons=error.differences)
         case EngineUnavailable():
-            return ApiError(
-                503, "engine-unavailable", "engine unavailable", str(error), headers={"Retry-After": "5"}
-            )
+            return ApiError(types.ENGINE_UNAVAILABLE, str(error), headers=_retry_after(ENGINE_RETRY_S))
         case EngineError():
-            return ApiError(409, "engine-refused", "the engine refused", str(error))
+            return ApiError(types.ENGINE_REFUSED, str(error))
         case AuditError():
-            return ApiError(503, "audit-unavailable", "nothing can be recorded", str(error))
+            return ApiError(types.AUDIT_UNAVAILABLE, str(error))
         case web.HTTPException():
-            return ApiError(error.status, "http", error.reason.lower(), f"{error.reason}: see /openapi.json")
+            return _of_server(error)
     log.error("internal error", exc_info=error)
-    return ApiError(500, "internal", "internal error", "an error of the daemon; its log says more")
+    return ApiError(types.INTERNAL, "an error of the daemon; its log says more")
+
+
+def _invalid(error: ValidationError) -> ApiError:
+    errors = error.errors(include_input=False)[:REASONS_LIMIT]
+    reasons = [f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in errors]
+    return ApiError(types.INVALID_REQUEST, reasons[0], reasons=reasons)
+
+
+def _blocked(error: ExecutionBlocked) -> ApiError:
+    reasons = error.report.reasons
+    detail = f"{error}: {'; '.join(reasons)}"
+    return ApiError(types.EXECUTION_BLOCKED, detail, title=str(error), reasons=reasons, report=error.report)
+
+
+def _of_server(error: web.HTTPException) -> ApiError:
+    headers = {"Allow": error.headers["Allow"]} if isinstance(error, web.HTTPMethodNotAllowed) else {}
+    problem_type = OF_SERVER.get(error.status, types.BAD_REQUEST)
+    return ApiError(problem_type, f"{error.reason.lower()}: /openapi.json has every route", headers=headers)
+
+
+def _retry_after(seconds: float | None) -> dict[str, str]:
+    return {} if seconds is None else {"Retry-After": str(int(seconds) + 1)}
 
 
 @web.middleware
@@ -113,8 +124,7 @@ async def problems(request: web.Request, handler: Any) -> web.StreamResponse:
     try:
         response: web.StreamResponse = await handler(request)
     except Exception as error:  # the border of the API: every error leaves as a problem
-        problem = of_exception(error)
-        if isinstance(error, web.HTTPMethodNotAllowed):
-            problem.headers["Allow"] = error.headers["Allow"]
-        return problem.response()
+        if request.transport is None:
+            raise ConnectionResetError("the client has gone") from error  # nobody to tell, nothing to log
+        return of_exception(error).response()
     return response

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 from pydantic import BaseModel
 
+from daemon.api.problem_types import INVALID_QUERY, NOT_JSON, OF_ONE_SANDBOX, ProblemType
 from daemon.api.problems import ApiError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -27,7 +28,8 @@ class Route:
     status: int = 200
     content_type: str = "application/json"
     query: dict[str, dict[str, Any]] = field(default_factory=dict)
-    errors: tuple[int, ...] = (400, 403, 404)
+    headers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    errors: tuple[ProblemType, ...] = OF_ONE_SANDBOX
     binary_body: bool = False
     other_answer: type[BaseModel] | None = None
     other_content_type: str | None = None
@@ -39,21 +41,22 @@ BOOLEAN: dict[str, Any] = {"type": "boolean", "default": False}
 def flag(request: web.Request, name: str) -> bool:
     value = request.query.get(name, "false")
     if value not in {"true", "false"}:
-        raise ApiError(400, "invalid-query", "invalid query", f"{name}: write true or false")
+        raise ApiError(INVALID_QUERY, f"{name}: write true or false")
     return value == "true"
 
 
-def number(request: web.Request, name: str, default: int, *, maximum: int) -> int:
+def number(request: web.Request, name: str, default: int, *, minimum: int = 0, maximum: int) -> int:
     text = request.query.get(name, str(default))
-    if not text.isascii() or not text.isdigit() or len(text) > 18 or int(text) > maximum:
-        raise ApiError(400, "invalid-query", "invalid query", f"{name}: write a number from 0 to {maximum}")
+    plain = text.isascii() and text.isdigit() and len(text) <= len(str(maximum))
+    if not plain or not minimum <= int(text) <= maximum:
+        raise ApiError(INVALID_QUERY, f"{name}: write a number from {minimum} to {maximum}")
     return int(text)
 
 
 async def parse(request: web.Request, model: type[Model]) -> Model:
     """The body as `model`; ValidationError and a body that is too large or no JSON become problems."""
     if request.content_type != "application/json":
-        raise ApiError(415, "not-json", "not JSON", "send the body as application/json")
+        raise ApiError(NOT_JSON, "send the body as application/json")
     return model.model_validate_json(await request.read())
 
 

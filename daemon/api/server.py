@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from daemon.api.access import Access
 from daemon.api.attach import Attach
+from daemon.api.denials import Denials
 from daemon.api.events import Events
+from daemon.api.exec import Exec
 from daemon.api.files import Files
 from daemon.api.findings import Findings
-from daemon.api.problems import problems
-from daemon.api.routes import MAX_BODY_BYTES, Route
+from daemon.api.idempotency import IdempotencyKeys
+from daemon.api.launching import Launching
+from daemon.api.problem_types import INVALID_QUERY
+from daemon.api.problems import ApiError, problems
+from daemon.api.quotas import Quotas
+from daemon.api.routes import MAX_BODY_BYTES, Handler, Route
 from daemon.api.sandboxes import Sandboxes
 from daemon.api.system import System
 from daemon.audit.log import AuditLog
@@ -20,24 +29,53 @@ from daemon.metrics import Metrics
 from daemon.sandbox.executor import Executor
 
 
+class Subject(Protocol):
+    def routes(self) -> list[Route]: ...
+
+
 def application(
     executor: Executor, access: Access, audit: AuditLog, ledger: Ledger, metrics: Metrics, guard: Guard
 ) -> web.Application:
+    quotas, keys = Quotas(executor.registry), IdempotencyKeys(executor.registry)
     system = System(executor, access, metrics, guard)
-    subjects = (
+    subjects: tuple[Subject, ...] = (
+        Launching(executor, access, quotas, keys),
         Sandboxes(executor, access),
-        Files(access),
+        Exec(executor, access),
         Attach(executor, access),
+        Files(access),
         Events(audit, access),
         Findings(ledger, access),
         system,
     )
     routes = [route for subject in subjects for route in subject.routes()]
     system.describe(routes)
-    app = web.Application(middlewares=[problems], client_max_size=MAX_BODY_BYTES)
+    middlewares = [_counted(metrics), problems, Denials(audit).middleware]
+    app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
     for route in routes:
-        app.router.add_route(route.method, _aiohttp_path(route), route.handler)
+        app.router.add_route(route.method, _aiohttp_path(route), _strict(route))
     return app
+
+
+def _strict(route: Route) -> Handler:
+    """A misspelt parameter would be an option that nobody honours."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if unknown := sorted(request.query.keys() - route.query.keys()):
+            known = ", ".join(route.query) or "none"
+            raise ApiError(INVALID_QUERY, f"{unknown[0][:64]!r} is no parameter of this route: {known}")
+        return await route.handler(request)
+
+    return handle
+
+
+def _counted(metrics: Metrics) -> Middleware:
+    @web.middleware
+    async def counted(request: web.Request, handler: Handler) -> web.StreamResponse:
+        with metrics.request():
+            return await handler(request)
+
+    return counted
 
 
 def _aiohttp_path(route: Route) -> str:

@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
 
+from daemon.api.problems import of_exception
 from daemon.sandbox.stream import Output
 
 LINES = "application/x-ndjson"
 
 
-async def open_lines(request: web.Request) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": LINES, "Cache-Control": "no-store"})
+@asynccontextmanager
+async def lines(
+    request: web.Request, status: int = 200, headers: dict[str, str] | None = None
+) -> AsyncIterator[web.StreamResponse]:
+    """An answer that has begun: what goes wrong from here on is its last line, {"problem": ...}."""
+    kind = {"Content-Type": LINES, "Cache-Control": "no-store"}
+    response = web.StreamResponse(status=status, headers={**kind, **(headers or {})})
     await response.prepare(request)
-    return response
+    try:
+        yield response
+    except Exception as error:  # the border of the API
+        if request.transport is None:
+            raise
+        await send_line(
+            response, {"problem": of_exception(error).problem.model_dump(mode="json", exclude_none=True)}
+        )
 
 
 async def send_line(response: web.StreamResponse, value: dict[str, Any]) -> None:

@@ -12,6 +12,8 @@ from pydantic import BaseModel, Field
 from daemon import __version__
 from daemon.api.access import Access
 from daemon.api.openapi import document
+from daemon.api.problem_types import ENGINE_REFUSED, ENGINE_UNAVAILABLE, OF_ANY_CALLER
+from daemon.api.problems import ApiError
 from daemon.api.routes import Route, answer
 from daemon.doctor import Diagnosis, diagnose
 from daemon.errors import EngineError
@@ -70,7 +72,7 @@ class System:
                 self.profiles,
                 "Every profile, with its reasons",
                 answer=ProfileList,
-                errors=(403,),
+                errors=OF_ANY_CALLER,
             ),
             Route(
                 "GET",
@@ -78,11 +80,16 @@ class System:
                 self.doctor,
                 "What this host can enforce",
                 answer=Diagnosis,
-                errors=(403, 409, 503),
+                errors=(*OF_ANY_CALLER, ENGINE_REFUSED, ENGINE_UNAVAILABLE),
             ),
             Route("GET", "/healthz", self.health, "Whether the daemon lives", answer=Health, errors=()),
             Route(
-                "GET", "/readyz", self.ready, "Whether a launch can succeed", answer=Readiness, errors=(503,)
+                "GET",
+                "/readyz",
+                self.ready,
+                "Whether a launch can succeed",
+                answer=Readiness,
+                errors=(ENGINE_UNAVAILABLE,),
             ),
             Route("GET", "/metrics", self.metrics, "Prometheus text", content_type="text/plain", errors=()),
             Route("GET", "/openapi.json", self.openapi, "This document", errors=()),
@@ -121,7 +128,7 @@ class System:
         try:
             await self._executor.engine.ping()
         except EngineError as error:
-            return answer(Readiness(ready=False, detail=str(error)), 503)
+            raise ApiError(ENGINE_UNAVAILABLE, str(error)) from error
         return answer(Readiness(ready=True, detail="the engine answers"))
 
     async def metrics(self, _: web.Request) -> web.StreamResponse:

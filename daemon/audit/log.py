@@ -74,6 +74,16 @@ class AuditLog:
         news, self._news = self._news, asyncio.Event()
         news.set()
 
+    @property
+    def newest(self) -> int:
+        """The number of the last event that was given one."""
+        return self._seq
+
+    @property
+    def oldest_remembered(self) -> int:
+        """`since` and `follow` have no earlier one; those are in the file."""
+        return min((event.seq for event in self._recent), default=self._seq + 1)
+
     def since(self, seq: int) -> list[SecurityAuditEvent]:
         """Remembered events after `seq`, oldest first."""
         return sorted((event for event in self._recent if event.seq > seq), key=lambda event: event.seq)

@@ -68,7 +68,7 @@ def environment(options: SandboxOptions, profile: Profile, image: ImageFacts) ->
     """The caller's variables override the image's; names that steer a loader pass from neither."""
     of_image = dict(variable.partition("=")[::2] for variable in image.env)
     kept = {name: value for name, value in of_image.items() if _passes(name, IMAGE_VARIABLES)}
-    kept |= {name: value for name, value in options.env.items() if _passes(name, profile.environment.value)}
+    kept |= {name: value for name, value in options.env.items() if permitted(name, profile)}
     dropped = (of_image.keys() | options.env.keys()) - kept.keys()
     defaults = {"PATH": DEFAULT_PATH, "HOME": options.working_dir}
     # Docker takes a name without "=" as "unset what the image sets".
@@ -77,6 +77,11 @@ def environment(options: SandboxOptions, profile: Profile, image: ImageFacts) ->
         tuple(f"{name}={value}" for name, value in (defaults | kept).items()) + tuple(unset),
         tuple(sorted(dropped)),
     )
+
+
+def permitted(name: str, profile: Profile) -> bool:
+    """Whether a caller may set the variable in a sandbox of this profile."""
+    return _passes(name, profile.environment.value)
 
 
 def steers_loader(name: str) -> bool:

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 
 from daemon.sandbox.stream import Channel, Output
+
+LAG_LIMIT_BYTES = 4 << 20
+
+
+class TooSlow(Exception):
+    """A live reader fell more than LAG_LIMIT_BYTES behind: the program is not held up for it."""
 
 
 class OutputLog:
@@ -13,6 +20,7 @@ class OutputLog:
         self._limit_bytes = limit_bytes
         self._kept: list[Output] = []
         self._kept_bytes = dict.fromkeys(Channel, 0)
+        self._live: list[_Backlog] = []
         self._news = asyncio.Event()
         self._ended = False
         self.written_bytes = dict.fromkeys(Channel, 0)
@@ -25,7 +33,9 @@ class OutputLog:
         if data:
             self._kept_bytes[output.channel] += len(data)
             self._kept.append(Output(output.channel, data))
-            self._wake()
+        for backlog in self._live:
+            backlog.add(output)
+        self._wake()
         return len(data) == len(output.data)
 
     def end(self) -> None:
@@ -43,7 +53,7 @@ class OutputLog:
         return b"".join(output.data for output in self._kept if output.channel is channel)
 
     async def read(self, *, follow: bool) -> AsyncIterator[Output]:
-        """From the start; with `follow` until the program has ended."""
+        """What is kept, from the start; with `follow` until the program has ended."""
         position = 0
         while True:
             news, ended = self._news, self._ended
@@ -53,3 +63,43 @@ class OutputLog:
             if ended or not follow:
                 return
             await news.wait()
+
+    async def live(self) -> AsyncIterator[Output]:
+        """What is kept, and then all that is written, kept or not, until the end. Raises TooSlow."""
+        backlog = _Backlog(self._kept)
+        self._live.append(backlog)
+        try:
+            while True:
+                news, ended = self._news, self._ended
+                while (output := backlog.take()) is not None:
+                    yield output
+                if ended:
+                    return
+                await news.wait()
+        finally:
+            self._live.remove(backlog)
+
+
+class _Backlog:
+    """What one live reader has still to read; only what came since it began counts as its lag."""
+
+    def __init__(self, kept: list[Output]) -> None:
+        self._kept = deque(kept)
+        self._new: deque[Output] = deque()
+        self._lag_bytes = 0
+
+    def add(self, output: Output) -> None:
+        self._lag_bytes += len(output.data)
+        if self._lag_bytes <= LAG_LIMIT_BYTES:
+            self._new.append(output)
+
+    def take(self) -> Output | None:
+        if self._lag_bytes > LAG_LIMIT_BYTES:
+            raise TooSlow(f"more than {LAG_LIMIT_BYTES} bytes of output behind: attach again")
+        if self._kept:
+            return self._kept.popleft()
+        if not self._new:
+            return None
+        output = self._new.popleft()
+        self._lag_bytes -= len(output.data)
+        return output

@@ -16,8 +16,7 @@ import pytest
 from docker.constants import DEFAULT_NUM_POOLS
 
 from daemon import ROOT
-from daemon.sandbox.engine import CONNECTIONS, INSTANCE_LABEL, THREADS
-from daemon.sandbox.executor import instance
+from daemon.sandbox.engine import CONNECTIONS, THREADS
 from tests.running import Daemon
 
 pytestmark = [pytest.mark.root, pytest.mark.docker]
@@ -44,15 +43,13 @@ def _descriptors(pid: int) -> list[str]:
 def _counts(running: Daemon) -> dict[str, int]:
     descriptors = _descriptors(running.pid)
     sockets = sum(link.startswith("socket:") for link in descriptors)
-    own = f"label={INSTANCE_LABEL}={instance(running.state / 'audit/audit.jsonl')}"
-    listed = ["docker", "ps", "-aq", "--filter", own]
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     return {
         "sockets": sockets,
         "other descriptors": len(descriptors) - sockets,
         "threads": len(list(Path(f"/proc/{running.pid}/task").iterdir())),
         "mounts": sum(not mount.startswith(ENGINE_MOUNTS) for mount in mounts),
-        "containers": len(subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()),
+        "containers": running.containers(),
     }
 
 

@@ -44,7 +44,7 @@ from daemon.sandbox.resources import (
 )
 
 MIB = 1 << 20
-IMAGE = "container-kit-test/resources:latest"
+IMAGE = f"container-kit-test/resources:{os.getpid()}"
 ID = "4efd32e413d1"
 
 V1_MOUNTS = """\

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.root
 
 MIB = 1 << 20
 UID, GID = 1000, 1001
-IMAGE = "container-kit-test/workspace:latest"
+IMAGE = f"container-kit-test/workspace:{os.getpid()}"
 SECRET = b"of the host"
 
 

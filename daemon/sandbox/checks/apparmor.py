@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from daemon import PROFILES
 from daemon.sandbox.checks import Subject, Verdict
 from daemon.sandbox.report import Control, RiskLevel, Threat
 
@@ -17,7 +18,8 @@ def check(subject: Subject) -> Iterator[Verdict]:
         reason = "AppArmor is not available on this kernel"
         yield _threat("apparmor.missing", without or RiskLevel.LOW, reason, "boot with apparmor=1")
     elif f"apparmor={name}" not in flags or name not in subject.host.apparmor_profiles:
-        reason, remedy = f"AppArmor profile {name} is not loaded", f"load it: apparmor_parser -r of {name}"
+        reason = f"AppArmor profile {name} is not loaded"
+        remedy = f"load it: apparmor_parser -r {PROFILES}/apparmor/{name}"
         yield _threat("apparmor.not-loaded", without or RiskLevel.MEDIUM, reason, remedy)
     else:
         yield Control(id="apparmor", detail=f"profile {name}")

@@ -1,0 +1,136 @@
+"""Judging a request, and launching it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from daemon.api import idempotency, trace_context
+from daemon.api.access import Access, Caller
+from daemon.api.idempotency import IdempotencyKeys
+from daemon.api.presence import while_connected
+from daemon.api.problem_types import (
+    ATTESTATION_FAILED,
+    AUDIT_UNAVAILABLE,
+    ENGINE_REFUSED,
+    ENGINE_UNAVAILABLE,
+    EXECUTION_BLOCKED,
+    IMAGE_NOT_FOUND,
+    INVALID_HEADER,
+    KEY_REUSED,
+    NOT_PERMITTED,
+    OF_ANY_CALLER,
+    OF_BODIES,
+    PROFILE_NOT_PERMITTED,
+    QUOTA_EXCEEDED,
+)
+from daemon.api.quotas import Quotas
+from daemon.api.routes import BOOLEAN, Route, answer, flag, parse
+from daemon.api.streaming import LINES, lines, output_line, send_line
+from daemon.api.trace_context import trace_id
+from daemon.api.views import SandboxView, result_of
+from daemon.sandbox.executor import Executor
+from daemon.sandbox.options import SandboxOptions
+from daemon.sandbox.report import SecurityReport
+from daemon.sandbox.result import ExecutionResult
+from daemon.sandbox.sandbox import Sandbox
+
+HEADERS: dict[str, dict[str, Any]] = {
+    idempotency.HEADER: {
+        "type": "string",
+        "maxLength": 255,
+        "description": "launches once, however often sent",
+    },
+    trace_context.HEADER: {
+        "type": "string",
+        "description": "W3C Trace Context; its trace id is in every audit event",
+    },
+}
+OF_ASSESSMENTS = (
+    *OF_ANY_CALLER,
+    *OF_BODIES,
+    PROFILE_NOT_PERMITTED,
+    NOT_PERMITTED,
+    IMAGE_NOT_FOUND,
+    ENGINE_REFUSED,
+    ENGINE_UNAVAILABLE,
+)
+OF_LAUNCHES = (
+    *OF_ASSESSMENTS,
+    INVALID_HEADER,
+    EXECUTION_BLOCKED,
+    KEY_REUSED,
+    ATTESTATION_FAILED,
+    QUOTA_EXCEEDED,
+    AUDIT_UNAVAILABLE,
+)
+
+
+class Launching:
+    def __init__(self, executor: Executor, access: Access, quotas: Quotas, keys: IdempotencyKeys) -> None:
+        self._executor = executor
+        self._access = access
+        self._quotas = quotas
+        self._keys = keys
+
+    def routes(self) -> list[Route]:
+        return [
+            Route(
+                "POST",
+                "/v1/validate",
+                self.validate,
+                "Judge a request without launching it",
+                SandboxOptions,
+                SecurityReport,
+                errors=OF_ASSESSMENTS,
+            ),
+            Route(
+                "POST",
+                "/v1/sandboxes",
+                self.launch,
+                "Launch a sandbox; with wait=true the answer is its result, or what it writes as it comes",
+                SandboxOptions,
+                SandboxView,
+                201,
+                other_answer=ExecutionResult,
+                other_content_type=LINES,
+                query={"wait": BOOLEAN},
+                headers=HEADERS,
+                errors=OF_LAUNCHES,
+            ),
+        ]
+
+    async def validate(self, request: web.Request) -> web.StreamResponse:
+        caller = self._access.caller(request)
+        options = await parse(request, SandboxOptions)
+        self._access.check_profile(caller, options.profile)
+        _, report = await self._executor.assess(options)
+        return answer(report)
+
+    async def launch(self, request: web.Request) -> web.StreamResponse:
+        caller = self._access.caller(request)
+        wait = flag(request, "wait")
+        options = await parse(request, SandboxOptions)
+        sandbox = await self._keys.once(request, caller, lambda: self._launch(request, caller, options))
+        location = {"Location": f"/v1/sandboxes/{sandbox.id}"}
+        if not wait:
+            return answer(SandboxView.of(sandbox), 201, location)
+        async with while_connected(request):
+            if LINES in request.headers.get("Accept", ""):
+                return await _stream(request, sandbox, location)
+            return answer(await result_of(sandbox), 201, location)
+
+    async def _launch(self, request: web.Request, caller: Caller, options: SandboxOptions) -> Sandbox:
+        self._access.check_profile(caller, options.profile)
+        with self._quotas.reserved(caller, options):
+            return await self._executor.launch(options, caller.actor, trace_id(request))
+
+
+async def _stream(request: web.Request, sandbox: Sandbox, headers: dict[str, str]) -> web.StreamResponse:
+    async with lines(request, 201, headers) as response:
+        await send_line(response, {"sandbox": SandboxView.of(sandbox).model_dump(mode="json")})
+        async for output in sandbox.output.read(follow=True):
+            await send_line(response, output_line(output))
+        await send_line(response, {"result": (await result_of(sandbox)).model_dump(mode="json")})
+    return response
