@@ -1,7 +1,7 @@
 # `make run` and `make test` work on a fresh Debian or Ubuntu machine with git, python3, make and root.
 PYTHON := .venv/bin/python
 
-.PHONY: run test check bench bpf deb install uninstall setup clean
+.PHONY: run test check bench bpf deb install uninstall setup clean corpus
 
 run: setup
 	tests/with-engine.sh $(PYTHON) -m tests.demo
@@ -13,6 +13,9 @@ check: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+corpus: setup
+	tests/with-engine.sh $(PYTHON) -m tests.corpus.detect
 
 bench: setup
 	tests/with-engine.sh $(PYTHON) -m tests.benchmarks.launch

@@ -89,6 +89,8 @@ class Exec:
         return response
 
     async def _start(self, sandbox: Sandbox, options: ExecOptions) -> tuple[str, Stream]:
+        watcher = self._executor.watcher
+        watcher.entering(sandbox.container_id, allowed=True)
         try:
             return await self._executor.engine.exec(sandbox.container_id, _config(sandbox, options))
         except EngineError as error:
