@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
@@ -11,6 +12,7 @@ from typing import Any
 import structlog
 
 from daemon.errors import EngineError
+from daemon.events import LimitReached, Process, Tier
 from daemon.expectation import Expectation
 from daemon.ledger import Ledger
 from daemon.pipeline import Pipeline
@@ -32,6 +34,19 @@ class Mode(StrEnum):
     MANAGED = "managed"
     LABELLED = "labelled"
     ALL = "all"
+
+
+def _out_of_memory(container_id: str) -> LimitReached:
+    """The engine hears of it at once; a sample of the counters comes late for a container that dies of it."""
+    return LimitReached(
+        time_ns=time.monotonic_ns(),
+        sandbox=container_id,
+        process=Process(pid=0),
+        tier=Tier.CGROUP,
+        kind="memory",
+        limit=0,
+        used=0,
+    )
 
 
 class Watch:
@@ -81,15 +96,19 @@ class Watch:
 
     async def _follow(self) -> None:
         """The subscription first, then what is there already: nothing falls between."""
-        async with self._engine.events(("create", "start", "destroy")) as events:
+        async with self._engine.events(("create", "start", "oom", "destroy")) as events:
             for container in await self._engine.running():
                 await self._inspect(container["Id"])
             async for event in events:
-                container_id = str((event.get("Actor") or {}).get("ID") or "")
-                if event.get("Action") == "destroy":
-                    self._forget_later(container_id)
-                elif self._pipeline.expected(container_id) is None:
-                    await self._inspect(container_id)
+                await self._hear(str(event.get("Action")), str((event.get("Actor") or {}).get("ID") or ""))
+
+    async def _hear(self, action: str, container_id: str) -> None:
+        if action == "destroy":
+            self._forget_later(container_id)
+        elif action == "oom":
+            self._pipeline.feed([_out_of_memory(container_id)])
+        elif self._pipeline.expected(container_id) is None:
+            await self._inspect(container_id)
 
     async def _inspect_late_ones(self) -> None:
         """Containers whose events came before their expectation did."""

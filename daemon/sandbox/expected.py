@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from daemon.expectation import Expectation, ExpectedMount
-from daemon.sandbox.engine import LABEL, SESSION_LABEL
 from daemon.sandbox.hostconfig import networked
 from daemon.sandbox.options import SandboxOptions
 from daemon.sandbox.profile import Profile
@@ -83,14 +82,11 @@ _NAMESPACE_MODES = {
 
 
 def of_inspected(inspected: dict[str, Any]) -> Expectation:
-    """Of a container that somebody else configured."""
+    """Of a container that somebody else configured, whatever its labels say: anybody can write those."""
     config, host = inspected.get("Config") or {}, inspected.get("HostConfig") or {}
-    labels = config.get("Labels") or {}
     security = host.get("SecurityOpt") or []
     return Expectation(
         container_id=inspected["Id"],
-        sandbox_id=labels.get(LABEL),
-        session_id=labels.get(SESSION_LABEL, ""),
         image=config.get("Image") or "",
         uid=_uid(config.get("User") or ""),
         capabilities=_capabilities(host),

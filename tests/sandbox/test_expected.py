@@ -49,6 +49,10 @@ def test_namespaces_shared_with_the_host() -> None:
     assert not expected.networking
 
 
+def test_a_label_makes_no_container_the_daemons_own() -> None:
+    assert not of_inspected(inspected({"Labels": {"container-kit.sandbox": "x"}})).managed
+
+
 def test_bind_mounts_lead_to_the_host() -> None:
     data = inspected(Tmpfs={"/tmp": "rw,noexec"})
     data["Mounts"] = [{"Destination": "/host", "Source": "/", "RW": False}]
