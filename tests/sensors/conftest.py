@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,11 @@ from tests.images import imported
 from tests.sensors.watching import Watching, build_act
 
 IMAGE = "container-kit-test/sensor:local"
+
+
+def _build() -> None:
+    if shutil.which("clang") or not bpf.SENSOR.is_file():
+        bpf.build()
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +35,6 @@ def sensor_image(act: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="session")
 def watching(sensor_image: str) -> Iterator[Watching]:
-    bpf.build()
+    _build()
     with Watching(sensor_image) as started:
         yield started
