@@ -170,7 +170,7 @@ class Sensing:
             await self._restart(name, health)
 
     async def _iterate(self, name: str, sensor: Sensor, health: Health) -> None:
-        self._sensors[name], health.running, health.problem = sensor, True, ""
+        self._sensors[name], health.tier, health.running, health.problem = sensor, sensor.tier, True, ""
         if name in {"ebpf", "netlink"}:
             self.ready.set()
         try:

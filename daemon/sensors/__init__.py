@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from daemon.events import Event, Tier
 
@@ -11,7 +11,8 @@ from daemon.events import Event, Tier
 class Sensor(Protocol):
     """Iterate it until it ends or is closed. Opening it raises SensorError where the host lacks it."""
 
-    tier: ClassVar[Tier]
+    @property
+    def tier(self) -> Tier: ...
 
     @property
     def lost(self) -> dict[str, int]:

@@ -58,6 +58,7 @@ class InKernel(IntFlag):
     KILL_ON_DRIFT = 1
     KILL_ON_FOREIGN = 2
     KILL_ON_CALL = 4
+    DENY_ESCAPES = 8
 
 
 class InodeAction(IntFlag):

@@ -59,10 +59,12 @@ class Decoder:
 
     def __init__(
         self,
+        tier: Tier,
         sandboxes: Sandboxes,
         attached: Callable[[int, str], None],
         enrolled: Callable[[int, Any], None],
     ) -> None:
+        self._tier = tier
         self._sandboxes = sandboxes
         self._attached = attached
         self._enrolled = enrolled
@@ -102,7 +104,7 @@ class Decoder:
                 user_ns=record.user_ns,
                 comm=_text(record.comm),
             ),
-            "tier": Tier.EBPF,
+            "tier": self._tier,
             "drift": Drift(record.drift),
             "killed": bool(record.flags & Flag.KILLED),
         }

@@ -1,56 +1,44 @@
-"""The first sensor: what sandboxes do, as BPF programs in the kernel see it.
-
-Every hook is probed by loading and attaching it, for no configuration tells what a kernel accepts. `hooks`
-says which are on and why the others are not. Without those of `REQUIRED` there is no sensor.
-"""
+"""The first sensor: what sandboxes do, as BPF programs in the kernel see it."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import re
 import struct
 import time
-from collections.abc import AsyncIterator, Collection, Iterable
-from ipaddress import IPv4Network, IPv6Network
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from daemon.errors import SensorError
 from daemon.events import Event, Tier
-from daemon.sensors import abi, bpf, cgroups, libbpf
-from daemon.sensors.abi import DeviceAction, Handler, InKernel, InodeAction, Loss, Watch
+from daemon.sensors import abi, cgroups, hooks, libbpf
+from daemon.sensors.abi import DeviceAction, InKernel, InodeAction, Loss, Watch
 from daemon.sensors.calls import Call, i386_numbers, rows, x86_64_numbers
 from daemon.sensors.decode import Decoder, Sandboxes
+from daemon.sensors.egress import Egress, Network
 from daemon.sensors.ring import Ring
 
-REQUIRED = ("on_attach", "on_fork", "on_exec", "on_exit", "seed")
-ATTACHED = ("on_attach", "on_fork", "on_exec", "on_exit")
-OPTIONAL = ("on_sys_exit", "on_handshake", "on_ring_request")
-EGRESS = ("on_connect4", "on_connect6", "on_sendmsg4", "on_sendmsg6")
-ON = "on"
 ALERTS_BUDGET, BULK_BUDGET = 4096, 512
 """Records a turn, so that a flood cannot starve the event loop."""
 SYSTEM_FOLDERS = ("etc", "usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "root", "boot")
 SYSTEM_SUBFOLDERS = ("var/spool", "var/lib/dpkg", "var/lib/rpm", "var/lib/apk")
-Network = IPv4Network | IPv6Network
-_REFUSED = re.compile(r"prog '(\w+)': (?:failed to load|BPF program load failed)")
-_PAUSE_S = 0.05
 
 
 class EbpfSensor:
-    """Open it by `await EbpfSensor.open(...)`; close it to detach everything."""
+    """Open it by `await EbpfSensor.open(...)`; close it to detach everything.
 
-    tier: ClassVar[Tier] = Tier.EBPF
+    Its methods are called in the event loop and do not block, but for those that are coroutines.
+    """
 
-    def __init__(self, loaded: libbpf.Object, hooks: dict[str, str], tree: cgroups.Tree) -> None:
-        self.hooks = hooks
-        self._object, self._maps, self._tree = loaded, loaded.maps, tree
+    def __init__(self, loaded: hooks.Loaded, tree: cgroups.Tree) -> None:
+        self.tier = Tier.LSM if loaded.denies else Tier.EBPF
+        self._loaded, self._maps, self._tree = loaded, loaded.sensor.maps, tree
+        self._egress = Egress(self._maps)
         self._sandboxes = Sandboxes()
         self._numbers: dict[str, int] = {}
         self._enrolled: dict[int, Any] = {}
         self._undecodable = 0
-        self._decoder = Decoder(self._sandboxes, self._on_attached, self._on_enrolled)
+        self._decoder = Decoder(self.tier, self._sandboxes, self._on_attached, self._on_enrolled)
         self._alerts, self._bulk = (self._ring(name) for name in ("alerts", "bulk"))
         self._batch: list[Event] = []
         self._readable = asyncio.Event()
@@ -63,7 +51,6 @@ class EbpfSensor:
         calls: Iterable[str] = (),
         names: Iterable[str] = (),
         folders: Iterable[str] = (*SYSTEM_FOLDERS, *SYSTEM_SUBFOLDERS),
-        path: Path = bpf.SENSOR,
         ring_bytes: int = 1 << 22,
     ) -> Self:
         """`calls`, `names`: as detectors ask for (detectors/__init__.py). Loads in a thread, about a second.
@@ -72,12 +59,17 @@ class EbpfSensor:
         """
         tree = cgroups.find_tree()
         try:
-            loaded, hooks = await asyncio.to_thread(_load, path, tree, ring_bytes)
+            loaded = await asyncio.to_thread(hooks.load, tree, ring_bytes)
         except OSError as error:
             raise SensorError(f"eBPF sensor: {error.strerror or error}{_advice(error)}") from error
-        sensor = cls(loaded, hooks, tree)
+        sensor = cls(loaded, tree)
         sensor.report(calls=calls, names=names, folders=folders)
         return sensor
+
+    @property
+    def hooks(self) -> dict[str, str]:
+        """Each program of the kernel side: "on", or why it is not."""
+        return dict(self._loaded.hooks)
 
     # --- what to watch
 
@@ -103,7 +95,7 @@ class EbpfSensor:
             self._set_clock()
             directory.mkdir(parents=True, exist_ok=True)
             self._maps["watches"][abi.U64.pack(cgroups.number_of(directory))] = value
-            self._object.iterate("seed")
+            self._loaded.sensor.iterate("seed")
         except OSError as error:
             raise SensorError(f"cannot watch the cgroup {path}: {error}") from error
 
@@ -130,7 +122,9 @@ class EbpfSensor:
         self._maps[table][abi.U32.pack(number)] = call.packed(kill=kill)
 
     def watch_inode(self, device: int, inode: int, action: InodeAction = InodeAction.REPORT) -> None:
-        """`device` in the kernel's form, as in `File.device`."""
+        """`device` in the kernel's form, as in `File.device`. DENY raises SensorError without BPF LSM."""
+        if action & InodeAction.DENY:
+            self._check_denial()
         self._maps["inodes"][abi.INODE_KEY.pack(inode, device, 0)] = abi.U32.pack(action)
         self._set_device(device, self._device(device) | DeviceAction.HAS_INODES)
 
@@ -154,8 +148,15 @@ class EbpfSensor:
     # --- what the kernel side does by itself
 
     def respond(self, container: str, response: InKernel) -> None:
-        """SIGKILL at once, in the kernel. Raises SensorError for a container that has no process yet."""
+        """At once, in the kernel. Raises SensorError for a container that the sensor saw no process of, and
+        for DENY_ESCAPES without BPF LSM."""
+        if response & InKernel.DENY_ESCAPES:
+            self._check_denial()
         self._maps["responses"][abi.U64.pack(self._number(container))] = abi.U32.pack(response)
+
+    def _check_denial(self) -> None:
+        if not self._loaded.denies:
+            raise SensorError(f"nothing can be denied here: {self._loaded.off(self._loaded.lsm_hooks)}")
 
     def kill_calls(self, calls: Iterable[str]) -> None:
         """Of sandboxes with KILL_ON_CALL."""
@@ -171,33 +172,19 @@ class EbpfSensor:
         Connections that stand are not cut. Raises SensorError where it cannot be enforced.
         """
         number = self._number(container)
-        if off := [name for name in EGRESS if self.hooks.get(name) != ON]:
-            raise SensorError(f"this kernel refuses {off[0]}: {self.hooks.get(off[0])}")
+        if off := self._loaded.off(hooks.EGRESS):
+            raise SensorError(f"egress cannot be confined here: {off}")
         enrolled = self._enrolled[number]
         if enrolled.net_ns in (self._init_net_ns(), Path("/proc/self/ns/net").stat().st_ino):
             raise SensorError(f"container {container} is in the host's network: that cannot be confined")
         if networks is None:
-            self._lift_egress(enrolled.net_cookie)
-            return
-        allowed = {_network_key(enrolled.net_cookie, network) for network in networks}
-        for key in allowed:
-            self._maps["networks"][key] = abi.U32.pack(1)
-        self._drop_networks(enrolled.net_cookie, keep=allowed)
-        self._maps["confined"][abi.U64.pack(enrolled.net_cookie)] = abi.U64.pack(number)
+            self._egress.lift(enrolled.net_cookie)
+        else:
+            self._egress.confine(enrolled.net_cookie, number, networks)
 
     def quarantine(self, container: str) -> None:
         """It may connect to itself only."""
         self.set_egress(container, ())
-
-    def _lift_egress(self, cookie: int) -> None:
-        self._maps["confined"].discard(abi.U64.pack(cookie))
-        self._drop_networks(cookie, keep=frozenset())
-
-    def _drop_networks(self, cookie: int, *, keep: Collection[bytes]) -> None:
-        found = [key for key in self._maps["networks"] if abi.NETWORK.unpack(key).cookie == cookie]
-        for key in found:
-            if key not in keep:
-                self._maps["networks"].discard(key)
 
     def _init_net_ns(self) -> int:
         raw = self._maps["bss"].get(abi.U32.pack(0))
@@ -228,7 +215,7 @@ class EbpfSensor:
         key = abi.U64.pack(number)
         enrolled = self._enrolled.pop(number, None)
         if enrolled is not None:
-            self._lift_egress(enrolled.net_cookie)
+            self._egress.lift(enrolled.net_cookie)
             root = abi.U32.pack(enrolled.root_device)
             if self._maps["roots"].get(root) == key:
                 self._maps["roots"].discard(root)
@@ -303,78 +290,7 @@ class EbpfSensor:
         self._readable.set()
         self._alerts.close()
         self._bulk.close()
-        await asyncio.to_thread(self._object.close)
-
-
-def _load(path: Path, tree: cgroups.Tree, ring_bytes: int) -> tuple[libbpf.Object, dict[str, str]]:
-    """Leaves out, one by one, the optional programs that this kernel refuses."""
-    hooks: dict[str, str] = {}
-    while True:
-        opened = libbpf.Object(path)
-        try:
-            _configure(opened, tree, ring_bytes)
-            for program in hooks:
-                opened.skip(program)
-            opened.load()
-        except OSError as error:
-            opened.close()
-            refused = _REFUSED.search(str(error))
-            if refused is None or refused[1] in REQUIRED or refused[1] in hooks:
-                raise
-            hooks[refused[1]] = str(error)
-            continue
-        return opened, hooks | _attach(opened, hooks)
-
-
-def _configure(opened: libbpf.Object, tree: cgroups.Tree, ring_bytes: int) -> None:
-    own_mnt_ns = Path("/proc/self/ns/mnt").stat().st_ino
-    opened.maps["rodata"].preset(abi.SETTINGS.pack(tree.number, own_mnt_ns))
-    for name in ("alerts", "bulk"):
-        opened.maps[name].resize(ring_bytes)
-
-
-def _attach(loaded: libbpf.Object, refused: dict[str, str]) -> dict[str, str]:
-    """Handlers go into their slots before the program that jumps to them is attached."""
-    hooks = {}
-    for handler in Handler:
-        name = f"handle_{handler.name.lower()}"
-        if name in loaded.programs and name not in refused:
-            loaded.fill_slot("handlers", handler, name)
-            hooks[name] = ON
-    for name in (*ATTACHED, *OPTIONAL):
-        if name not in refused:
-            hooks[name] = _attached(loaded, name)
-    return hooks | _attach_egress(loaded, refused)
-
-
-def _attach_egress(loaded: libbpf.Object, refused: dict[str, str]) -> dict[str, str]:
-    """To all tasks: the programs look only at those of confined network namespaces."""
-    names = [name for name in EGRESS if name not in refused]
-    mount_point = cgroups.find_unified()
-    if mount_point is None:
-        return dict.fromkeys(names, "cgroup v2 is not mounted")
-    root = os.open(mount_point, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        return {name: _attached(loaded, name, root) for name in names}
-    finally:
-        os.close(root)
-
-
-def _attached(loaded: libbpf.Object, name: str, cgroup: int | None = None) -> str:
-    try:
-        loaded.attach(name, cgroup)
-    except OSError as error:
-        if name in REQUIRED:
-            loaded.close()
-            raise
-        return str(error)
-    return ON
-
-
-def _network_key(cookie: int, network: Network) -> bytes:
-    v4 = isinstance(network, IPv4Network)
-    address = (b"\0" * 10 + b"\xff\xff" if v4 else b"") + network.network_address.packed
-    return abi.NETWORK.pack(64 + (96 if v4 else 0) + network.prefixlen, cookie, address)
+        await asyncio.to_thread(self._loaded.close)
 
 
 def _realtime_offset_ns() -> int:

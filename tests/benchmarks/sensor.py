@@ -22,7 +22,7 @@ from tests.sensors.watching import Watching
 SOURCE = Path(__file__).with_name("sensor.c")
 COUNTS = {"getppid": 200_000, "open": 50_000, "fork_exec": 300}
 ROUNDS = 3
-PARENT = "/container-kit-sensor-bench"
+PARENT = "sensorbench"
 CLONE_NEWNS = 0x0002_0000
 
 
@@ -43,9 +43,7 @@ def measure(program: Path, *, inside: Path | None = None) -> dict[str, float]:
     found = {}
     for name, count in COUNTS.items():
         command = [program, name, str(count)]
-        done = subprocess.run(
-            command, check=True, capture_output=True, text=True, preexec_fn=enter
-        )  # no threads of ours hold locks here
+        done = subprocess.run(command, check=True, capture_output=True, text=True, preexec_fn=enter)
         found[name] = float(done.stdout)
     return found
 
@@ -55,7 +53,7 @@ def rounds(program: Path) -> dict[str, dict[str, list[float]]]:
     for _ in range(ROUNDS):
         _keep(results["none"], measure(program))
         with Watching("", parent=PARENT) as watching:
-            sandbox = find_tree().mount_point / PARENT[1:] / "bench"
+            sandbox = find_tree().mount_point / watching.cgroup_parent.lstrip("/") / "bench"
             sandbox.mkdir(exist_ok=True)
             _keep(results["host"], measure(program))
             before = len(watching.seen)

@@ -55,7 +55,9 @@ def test_drift_is_the_kernels(built: Btf) -> None:
 
 
 def test_responses_are_the_kernels(built: Btf) -> None:
-    theirs = {name: value for name, value in built.enumerators().items() if name.startswith("KILL_ON_")}
+    theirs = {
+        name: value for name, value in built.enumerators().items() if name.startswith(("KILL_ON_", "DENY_"))
+    }
     assert {member.name: member.value for member in abi.InKernel} == theirs
 
 

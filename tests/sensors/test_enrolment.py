@@ -10,7 +10,7 @@ import pytest
 
 from daemon.events import Drift, Enrolled, Event, ProcessExecuted, ProcessExited, ProcessForked
 from daemon.sensors.cgroups import find_tree
-from tests.sensors.watching import OPEN, PARENT, Watching
+from tests.sensors.watching import OPEN, Watching
 
 pytestmark = [pytest.mark.root, pytest.mark.docker, pytest.mark.bpf]
 
@@ -31,7 +31,14 @@ def test_the_entrypoint_is_the_first_thing_seen(watching: Watching, options: tup
 def test_every_start_is_enrolled_before_its_first_exec(watching: Watching) -> None:
     containers = [watching.run("/act", "nap", "1").container for _ in range(5)]
     for _ in range(45):
-        command = ["docker", "run", "--rm", f"--cgroup-parent={PARENT}", "--network=none", "--cidfile"]
+        command = [
+            "docker",
+            "run",
+            "--rm",
+            f"--cgroup-parent={watching.cgroup_parent}",
+            "--network=none",
+            "--cidfile",
+        ]
         cidfile = Path(f"/tmp/container-kit-{os.getpid()}.cid")
         subprocess.run(
             [*command, cidfile, watching.image, "/act", "nap", "1"], check=True, capture_output=True

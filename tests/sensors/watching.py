@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +16,8 @@ from daemon.events import Enrolled, Event
 from daemon.sensors.calls import KNOWN
 from daemon.sensors.ebpf import EbpfSensor
 
-PARENT = "/container-kit-sensor-test"
+PARENT = "sensortest"
+"""Of the test's containers. Under systemd it becomes a slice: without a dash, right below the root."""
 NAMES = ("canary", "docker.sock")
 CALLS = frozenset(KNOWN) | {"bpf", "keyctl", "io_uring_setup", "io_uring_enter", "userfaultfd"}
 CAPABILITIES = ("SYS_ADMIN", "SYS_PTRACE", "DAC_READ_SEARCH", "NET_ADMIN")
@@ -54,11 +56,18 @@ class Watching:
     paused: threading.Event = field(default_factory=threading.Event)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
 
+    @cached_property
+    def cgroup_parent(self) -> str:
+        """As Docker wants it, and where it is in the hierarchy."""
+        command = ["docker", "info", "-f", "{{.CgroupDriver}}"]
+        driver = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        return f"{self.parent}.slice" if driver == "systemd" else f"/{self.parent}"
+
     def __enter__(self) -> Watching:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self.sensor = self.call(EbpfSensor.open(calls=CALLS, names=NAMES))
-        self.do(self.sensor.watch_parent, self.parent)
+        self.do(self.sensor.watch_parent, "/" + self.cgroup_parent.lstrip("/"))
         self._reading = asyncio.run_coroutine_threadsafe(self._read(), self._loop)
         return self
 
@@ -87,7 +96,7 @@ class Watching:
     def start(self, *command: str, options: tuple[str, ...] = ()) -> str:
         """A container that runs `command` in the background; remove it."""
         network = () if any(option.startswith("--network=") for option in options) else ("--network=none",)
-        create = ["docker", "create", f"--cgroup-parent={self.parent}", *network, *options, self.image]
+        create = ["docker", "create", f"--cgroup-parent={self.cgroup_parent}", *network, *options, self.image]
         container = subprocess.run(
             [*create, *command], check=True, capture_output=True, text=True
         ).stdout.strip()
@@ -160,6 +169,10 @@ class Watching:
 
 
 def build_act(folder: Path) -> Path:
+    """The one beside the source where there is one: a test machine has no compiler."""
+    built = Path(__file__).with_name("act")
+    if built.exists():
+        return built
     program = folder / "act"
     source = Path(__file__).with_name("act.c")
     warnings = ("-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter")

@@ -12,7 +12,8 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 SENSOR = FOLDER / "sensor.bpf.o"
-OBJECTS = (SENSOR,)
+LSM = FOLDER / "lsm.bpf.o"
+OBJECTS = (SENSOR, LSM)
 
 FLAGS = ("-g", "-O2", "-mcpu=v3", "-target", "bpf", "-D__TARGET_ARCH_x86", "-std=gnu11")
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-Wno-unknown-attributes")

@@ -20,6 +20,7 @@
 #include "memory.h"
 #include "clone.h"
 #include "process.h"
+#include "touch.h"
 #include "socket.h"
 #include "ring.h"
 #include "egress.h"

@@ -72,6 +72,7 @@ enum response {			/* what the kernel side does by itself, by sandbox */
 	KILL_ON_DRIFT = 1,
 	KILL_ON_FOREIGN = 2,
 	KILL_ON_CALL = 4,	/* of calls whose policy says `kill` */
+	DENY_ESCAPES = 8,	/* mounts, user namespaces, ptrace of strangers, bpf: where BPF LSM works */
 };
 
 enum inode_action {
