@@ -13,6 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -36,6 +37,16 @@ REMEMBERED = 4096
 FILES_A_PROCESS = 8
 PAGES_A_TURN = 8
 _LOADER = re.compile(r"/ld[-.][^/]*$")  # of the C libraries: opened after the program itself
+RETRY_S = 0.05
+PATIENCE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Execution:
+    time_ns: int
+    sandbox: str
+    pid: int
+    file: File
 
 
 class FanotifySensor:
@@ -51,6 +62,8 @@ class FanotifySensor:
         self._host = own_namespaces()["mnt_ns"]
         self._containers: dict[int, str] = {}
         self._opened: OrderedDict[int, list[File]] = OrderedDict()
+        self._pending: list[_Execution] = []
+        self._pending_timer: asyncio.TimerHandle | None = None
         self._lost = {"overflow": 0, "unattributed": 0, "unreadable": 0}
         self._batches = Batches()
         self._closed = False
@@ -103,6 +116,8 @@ class FanotifySensor:
             return
         self._closed = True
         self._loop.remove_reader(self._group)
+        if self._pending_timer:
+            self._pending_timer.cancel()
         self._group.close()
         self._batches.close()
 
@@ -128,23 +143,47 @@ class FanotifySensor:
             file = file_of_descriptor(notification.descriptor)
         finally:
             os.close(notification.descriptor)
-        if sandbox := self._containers.get(file.device):
-            yield from self._executed(sandbox, notification.pid, file)
+        sandbox = self._containers.get(file.device)
+        if sandbox is None:
+            self._lost["unattributed"] += 1
+            return
+        self._remember(notification.pid, file)
+        yield from self._judged(_Execution(time.monotonic_ns(), sandbox, notification.pid, file))
 
-    def _executed(self, sandbox: str, pid: int, file: File) -> Iterator[Event]:
-        self._remember(pid, file)
-        origin = self._origin(pid)
+    def _judged(self, execution: _Execution) -> Iterator[Event]:
+        origin = self._origin(execution.pid)
+        if origin is None and self._wait_for(execution):
+            return
         if origin is None:
             self._lost["unattributed"] += 1
         if origin != HOST and self._beside:
             return
-        process = observe(pid).process
+        process = observe(execution.pid).process
         of_host = origin == HOST and process.mnt_ns in (self._host, 0)
-        kind: type[HostExecuted | ProcessExecuted] = HostExecuted if of_host else ProcessExecuted
         if of_host or self._beside is None:
-            yield kind(
-                time_ns=time.monotonic_ns(), sandbox=sandbox, process=process, tier=self.tier, file=file
+            yield (HostExecuted if of_host else ProcessExecuted)(
+                time_ns=execution.time_ns,
+                sandbox=execution.sandbox if of_host else origin or execution.sandbox,
+                process=process,
+                tier=self.tier,
+                file=execution.file,
             )
+
+    def _wait_for(self, execution: _Execution) -> bool:
+        """The connector may have been told, and not come to it yet."""
+        young = time.monotonic_ns() - execution.time_ns < PATIENCE_S * 1e9
+        if not (self._beside and young and len(self._pending) < REMEMBERED):
+            return False
+        self._pending.append(execution)
+        if self._pending_timer is None:
+            self._pending_timer = self._loop.call_later(RETRY_S, self._retry)
+        return True
+
+    def _retry(self) -> None:
+        self._pending_timer = None
+        pending, self._pending = self._pending, []
+        for execution in pending:
+            self._batches.put(self._judged(execution))
 
     def _origin(self, pid: int) -> str | None:
         """The cgroup first: what is remembered of a pid may be of an earlier process."""

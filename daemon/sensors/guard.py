@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from daemon.errors import SensorError
-from daemon.events import Event, FileOpened, Process, SensorFailed, Tier
+from daemon.events import Event, File, FileOpened, Process, SensorFailed, Tier
 from daemon.sensors.attribution import HOST, container_of
 from daemon.sensors.batches import LIMIT, Batches
 from daemon.sensors.notification import (
@@ -80,7 +80,11 @@ class InodeGuard:
         return {**self._lost, "behind": self._batches.dropped}
 
     def guard(self, path: Path, deny: Deny = Deny.EVERYONE) -> None:
-        """Its opens, for execution too, and reads by descriptors from before. Raises SensorError."""
+        """Its opens, those for execution too. Raises SensorError.
+
+        Before a sandbox can open it: reads by a descriptor from before are denied up to Linux 6.13 only, as
+        later kernels decide at the open whether to ask (file_set_fsnotify_mode_from_watchers, fs/notify).
+        """
         try:
             status = status_of(str(path))
             if not stat.S_ISREG(status.mode):
@@ -110,19 +114,24 @@ class InodeGuard:
         self._group.give_up()
         os.eventfd_write(self._stop, 1)
         await asyncio.to_thread(self._thread.join, ANSWER_DEADLINE_S)
+        if not self._thread.is_alive():
+            self._group.close()
+            os.close(self._stop)
         self._hand_over()
         self._batches.close()
 
     # --- in the thread
 
     def _run(self) -> None:
+        """Whatever ends it, nobody waits for it any longer."""
         poll = select.poll()
         poll.register(self._stop, select.POLLIN)
         poll.register(self._group, select.POLLIN)
-        while self._stop not in [descriptor for descriptor, _ in poll.poll()]:
-            self._answer_page()
-        self._group.close()
-        os.close(self._stop)
+        try:
+            while self._stop not in [descriptor for descriptor, _ in poll.poll()]:
+                self._answer_page()
+        finally:
+            self._group.give_up()
 
     def _answer_page(self) -> None:
         try:
@@ -141,22 +150,20 @@ class InodeGuard:
         """Whatever happens. The opener is described before, while it cannot go away."""
         allowed = True
         try:
-            allowed, event = self._decide(notification)
-            if notification.pid != self._own_pid:
-                self._report(event)
+            file = file_of_descriptor(notification.descriptor)
+            deny = self._guarded.get((file.device, file.inode))
+            sandbox = self._container(notification.pid, deny)
+            own = notification.pid == self._own_pid
+            allowed = own or not (deny is Deny.EVERYONE or (deny is Deny.CONTAINERS and sandbox != HOST))
+            if not own:
+                self._report(self._decision(notification, sandbox, file, allowed=allowed))
         finally:
             with suppress(FileNotFoundError):  # it was killed while it waited
                 self._group.answer(notification, allow=allowed)
             os.close(notification.descriptor)
 
-    def _decide(self, notification: Notification) -> tuple[bool, Event]:
-        file = file_of_descriptor(notification.descriptor)
-        deny = self._guarded.get((file.device, file.inode))
-        sandbox = self._container(notification.pid, deny)
-        allowed = notification.pid == self._own_pid or not (
-            deny is Deny.EVERYONE or (deny is Deny.CONTAINERS and sandbox != HOST)
-        )
-        event = FileOpened(
+    def _decision(self, notification: Notification, sandbox: str, file: File, *, allowed: bool) -> FileOpened:
+        return FileOpened(
             time_ns=time.monotonic_ns(),
             sandbox=sandbox,
             process=_described(notification.pid),
@@ -165,7 +172,6 @@ class InodeGuard:
             result=0 if allowed else -errno.EPERM,
             file=file,
         )
-        return allowed, event
 
     def _container(self, pid: int, deny: Deny | None) -> str:
         try:
@@ -195,7 +201,8 @@ class InodeGuard:
 
     def _watch_thread(self) -> None:
         """Two looks in a row must find it at the same answer: time alone also passes for a halted machine."""
-        if self._answering and self._answering == self._answering_before:
+        stuck = self._answering and self._answering == self._answering_before
+        if stuck or not self._thread.is_alive():
             self._fail()
             return
         self._answering_before = self._answering
