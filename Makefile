@@ -1,7 +1,7 @@
 # `make run` and `make test` work on a fresh Debian or Ubuntu machine with git, python3, make and root.
 PYTHON := .venv/bin/python
 
-.PHONY: run test check bench bpf deb install uninstall setup clean corpus
+.PHONY: run test check bench bpf corpus docs deb install uninstall setup clean
 
 run: setup
 	tests/with-engine.sh $(PYTHON) -m tests.demo
@@ -23,6 +23,9 @@ bench: setup
 
 bpf: setup
 	$(PYTHON) -m daemon.sensors.bpf
+
+docs: setup
+	$(PYTHON) -m daemon.api.reference >docs/api.md
 
 # DESTDIR, PREFIX and INTERPRETER: see the script.
 install: setup

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -46,17 +45,8 @@ def running() -> Iterator[Daemon]:
         init.build()
     with (
         tempfile.TemporaryDirectory(prefix="container-kit-test-") as folder,
-        _daemon(Path(folder)) as started,
+        daemon(Path(folder), OTHER_RULES) as started,
     ):
-        yield started
-
-
-@contextmanager
-def _daemon(folder: Path) -> Iterator[Daemon]:
-    """Reachable by other users, as the installed one is for its group."""
-    folder.chmod(0o755)
-    with daemon(folder, OTHER_RULES) as started:
-        started.socket.chmod(0o666)
         yield started
 
 

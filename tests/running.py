@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import signal
@@ -23,6 +24,7 @@ from daemon.sandbox.engine import INSTANCE_LABEL
 from daemon.sandbox.executor import instance
 
 START_DEADLINE_S = 20.0
+SOCKET_GROUP = "users"  # as container-kit where it is installed
 
 
 class UnixConnection(HTTPConnection):
@@ -78,7 +80,7 @@ class Daemon:
         headers: dict[str, str] | None = None,
         groups: tuple[int, ...] = (),
     ) -> Answer:
-        """The same from a process of another user, whose first group has the number of its uid."""
+        """The same from a process of another user, in SOCKET_GROUP and in the group of its uid's number."""
         given = {"Content-Type": "application/json", **(headers or {})}
         command = ["curl", "-s", "-i", "-m", "60", "-X", method, "--unix-socket", str(self.socket)]
         command += [part for name, value in given.items() for part in ("-H", f"{name}: {value}")]
@@ -89,7 +91,7 @@ class Daemon:
             check=True,
             user=uid,
             group=uid,
-            extra_groups=groups,
+            extra_groups=(grp.getgrnam(SOCKET_GROUP).gr_gid, *groups),
         )
         head, _, content = done.stdout.partition(b"\r\n\r\n")
         status, *lines = head.decode().split("\r\n")
@@ -120,28 +122,32 @@ class Daemon:
 
 
 @contextmanager
-def daemon(folder: Path, config: str = "") -> Iterator[Daemon]:
+def daemon(folder: Path, config: str = "", ready: str = "/readyz") -> Iterator[Daemon]:
+    """Once it answers 200 at `ready`."""
     path, settings = folder / "api.sock", folder / "config.toml"
-    settings.write_text(f'socket = "{path}"\nstate_dir = "{folder}/state"\n{config}')
+    folder.chmod(0o755)
+    settings.write_text(
+        f'socket = "{path}"\nsocket_group = "{SOCKET_GROUP}"\nstate_dir = "{folder}/state"\n{config}'
+    )
     environment = {"PATH": os.environ["PATH"], "CONTAINER_KIT_CONFIG": str(settings)}
     with (folder / "daemon.log").open("wb") as log:
         child = subprocess.Popen([sys.executable, "-m", "daemon"], cwd=ROOT, env=environment, stderr=log)
     try:
         running = Daemon(path, folder / "state", child.pid)
-        _await_ready(running, child, folder / "daemon.log")
+        _await_ready(running, child, folder / "daemon.log", ready)
         yield running
     finally:
         child.send_signal(signal.SIGTERM)
         child.wait(30)
 
 
-def _await_ready(running: Daemon, child: subprocess.Popen[bytes], log: Path) -> None:
+def _await_ready(running: Daemon, child: subprocess.Popen[bytes], log: Path, path: str) -> None:
     deadline_s = time.monotonic() + START_DEADLINE_S
     while time.monotonic() < deadline_s:
         if child.poll() is not None:
             raise RuntimeError(f"the daemon ended with {child.returncode}:\n{log.read_text()}")
         try:
-            if running.request("GET", "/readyz").status == 200:
+            if running.request("GET", path).status == 200:
                 return
         except OSError:
             time.sleep(0.05)

@@ -1,6 +1,4 @@
-"""Interactive sandboxes over a WebSocket. From the server: one byte, 1 stdout or 2 stderr, then data.
-From the client: binary is input; text is {"resize": [rows, columns]} or {"eof": true}.
-"""
+"""Interactive sandboxes over a WebSocket."""
 
 from __future__ import annotations
 
@@ -32,6 +30,13 @@ MAX_MESSAGE_BYTES = 1 << 20
 MAX_CELLS = 4096
 HEARTBEAT_S = 30.0
 
+MESSAGES = (
+    "A WebSocket. From the server: binary, one byte 1 (stdout) or 2 (stderr), then the data; first what was "
+    "kept of earlier output. To the server: binary is input; text is "
+    '{"resize": [rows, columns]} or {"eof": true}. The server closes it when the output ends. '
+    "A client that leaves does not end the sandbox, and several may be attached."
+)
+
 log = structlog.get_logger()
 
 
@@ -50,6 +55,7 @@ class Attach:
                 self.attach,
                 "Type to it and read it (WebSocket)",
                 status=101,
+                description=MESSAGES,
                 errors=(*OF_ONE_SANDBOX, NOT_A_WEBSOCKET, NOT_INTERACTIVE, SANDBOX_ENDED, AUDIT_UNAVAILABLE),
             )
         ]

@@ -18,6 +18,11 @@ from daemon.audit.record import EventType, SecurityAuditEvent
 from daemon.findings import Severity
 
 SEQ_DIGITS = 19
+POSITIONS = (
+    "Server-sent events; follow=true goes on as they happen. Last-Event-ID begins after that event. "
+    'An event of type GAP, {"first": number, "last": number}, stands for those that the daemon no longer '
+    "remembers: they are in the audit log."
+)
 
 
 class Events:
@@ -38,7 +43,8 @@ class Events:
                 "GET",
                 "/v1/events",
                 self.stream,
-                "Your audit events; an event GAP names those that are only in the audit log",
+                "Your audit events",
+                description=POSITIONS,
                 content_type="text/event-stream",
                 query=query,
                 headers={"Last-Event-ID": {"type": "string", "pattern": "^[0-9]{1,19}$"}},

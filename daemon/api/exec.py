@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from aiohttp import web
@@ -22,7 +25,7 @@ from daemon.api.problem_types import (
 )
 from daemon.api.routes import Route, parse
 from daemon.api.states import ended, expect
-from daemon.api.streaming import LINES, lines, output_line, send_line
+from daemon.api.streaming import IN_LINES, LINES, lines, output_line, send_line
 from daemon.errors import EngineError, PolicyError
 from daemon.sandbox.environment import permitted
 from daemon.sandbox.executor import Executor
@@ -48,6 +51,7 @@ class Exec:
     def __init__(self, executor: Executor, access: Access) -> None:
         self._executor = executor
         self._access = access
+        self._under_way: Counter[str] = Counter()
 
     def routes(self) -> list[Route]:
         return [
@@ -55,9 +59,10 @@ class Exec:
                 "POST",
                 "/v1/sandboxes/{id}/exec",
                 self.exec,
-                "Run one more program in it; the last line has its exit code",
+                "Run one more program in it",
                 ExecOptions,
                 content_type=LINES,
+                description=f'The last line is {{"exit_code": number}}. {IN_LINES}',
                 errors=(
                     *OF_ONE_SANDBOX,
                     *OF_BODIES,
@@ -78,15 +83,29 @@ class Exec:
         expect(sandbox, State.RUNNING)
         _check(options, self._executor.profiles.get(sandbox.options.profile))
         await record_access(caller, sandbox, "exec", command=_recorded(options.command))
-        exec_id, stream = await self._start(sandbox, options)
-        try:
-            async with while_connected(request), lines(request) as response:
-                async for output in stream.outputs():
-                    await send_line(response, output_line(output))
-                await send_line(response, {"exit_code": await self._exit_code(exec_id)})
-        finally:
-            await stream.close()
+        with self._announced(sandbox.container_id):
+            exec_id, stream = await self._start(sandbox, options)
+            try:
+                async with while_connected(request), lines(request) as response:
+                    async for output in stream.outputs():
+                        await send_line(response, output_line(output))
+                    await send_line(response, {"exit_code": await self._exit_code(exec_id)})
+            finally:
+                await stream.close()
         return response
+
+    @contextmanager
+    def _announced(self, container_id: str) -> Iterator[None]:
+        """The sensors take a program from outside for a break-in, unless they were told of it."""
+        self._under_way[container_id] += 1
+        self._executor.watcher.entering(container_id, allowed=True)
+        try:
+            yield
+        finally:
+            self._under_way[container_id] -= 1
+            if not self._under_way[container_id]:
+                del self._under_way[container_id]
+                self._executor.watcher.entering(container_id, allowed=False)
 
     async def _start(self, sandbox: Sandbox, options: ExecOptions) -> tuple[str, Stream]:
         watcher = self._executor.watcher

@@ -27,7 +27,7 @@ from daemon.api.problem_types import (
 )
 from daemon.api.quotas import Quotas
 from daemon.api.routes import BOOLEAN, Route, answer, flag, parse
-from daemon.api.streaming import LINES, lines, output_line, send_line
+from daemon.api.streaming import IN_LINES, LINES, lines, output_line, send_line
 from daemon.api.trace_context import trace_id
 from daemon.api.views import SandboxView, result_of
 from daemon.sandbox.executor import Executor
@@ -47,6 +47,11 @@ HEADERS: dict[str, dict[str, Any]] = {
         "description": "W3C Trace Context; its trace id is in every audit event",
     },
 }
+ANSWERS = (
+    "The answer comes once the program runs: with wait=true at its end, with the result. "
+    f'With wait=true and "Accept: {LINES}" it is lines: {{"sandbox": {{...}}}}, what it writes as it comes, '
+    f'{{"result": {{...}}}}. {IN_LINES}'
+)
 OF_ASSESSMENTS = (
     *OF_ANY_CALLER,
     *OF_BODIES,
@@ -68,11 +73,11 @@ OF_LAUNCHES = (
 
 
 class Launching:
-    def __init__(self, executor: Executor, access: Access, quotas: Quotas, keys: IdempotencyKeys) -> None:
+    def __init__(self, executor: Executor, access: Access) -> None:
         self._executor = executor
         self._access = access
-        self._quotas = quotas
-        self._keys = keys
+        self._quotas = Quotas(executor.registry)
+        self._keys = IdempotencyKeys(executor.registry)
 
     def routes(self) -> list[Route]:
         return [
@@ -89,7 +94,7 @@ class Launching:
                 "POST",
                 "/v1/sandboxes",
                 self.launch,
-                "Launch a sandbox; with wait=true the answer is its result, or what it writes as it comes",
+                "Launch a sandbox",
                 SandboxOptions,
                 SandboxView,
                 201,
@@ -98,6 +103,7 @@ class Launching:
                 query={"wait": BOOLEAN},
                 headers=HEADERS,
                 errors=OF_LAUNCHES,
+                description=ANSWERS,
             ),
         ]
 

@@ -41,6 +41,8 @@ def _operation(route: Route) -> dict[str, Any]:
         "summary": route.summary,
         "responses": {str(route.status): _success(route), **_problems((*route.errors, INVALID_QUERY))},
     }
+    if route.description:
+        operation["description"] = route.description
     if parameters := _parameters(route):
         operation["parameters"] = parameters
     if route.body:

@@ -33,6 +33,7 @@ class Route:
     binary_body: bool = False
     other_answer: type[BaseModel] | None = None
     other_content_type: str | None = None
+    description: str = ""
 
 
 BOOLEAN: dict[str, Any] = {"type": "boolean", "default": False}

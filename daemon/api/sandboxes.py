@@ -18,7 +18,7 @@ from daemon.api.problem_types import (
 )
 from daemon.api.routes import BOOLEAN, Route, answer, flag
 from daemon.api.states import ended, expect
-from daemon.api.streaming import LINES, lines, output_line, send_line
+from daemon.api.streaming import IN_LINES, LINES, lines, output_line, send_line
 from daemon.api.views import SandboxList, SandboxView, UsageView, result_of
 from daemon.errors import AuditError
 from daemon.sandbox.cgroup import CgroupGone
@@ -44,7 +44,7 @@ class Sandboxes:
 
     def _views(self) -> list[Route]:
         one = "/v1/sandboxes/{id}"
-        output = "What it wrote, in order; with follow=true until its end"
+        output = "What it wrote and is kept, in order; with follow=true until its end"
         of_usage = (*OF_ONE_SANDBOX, SANDBOX_ENDED)
         follow = {"follow": BOOLEAN}
         return [
@@ -59,7 +59,15 @@ class Sandboxes:
             ),
             Route("GET", one, self.show, "One sandbox", answer=SandboxView),
             Route("GET", one + "/result", self.result, "Wait for its end", answer=ExecutionResult),
-            Route("GET", one + "/logs", self.logs, output, content_type=LINES, query=follow),
+            Route(
+                "GET",
+                one + "/logs",
+                self.logs,
+                output,
+                content_type=LINES,
+                query=follow,
+                description=IN_LINES,
+            ),
             Route(
                 "GET",
                 one + "/report",

@@ -14,11 +14,9 @@ from daemon.api.events import Events
 from daemon.api.exec import Exec
 from daemon.api.files import Files
 from daemon.api.findings import Findings
-from daemon.api.idempotency import IdempotencyKeys
 from daemon.api.launching import Launching
 from daemon.api.problem_types import INVALID_QUERY
 from daemon.api.problems import ApiError, problems
-from daemon.api.quotas import Quotas
 from daemon.api.routes import MAX_BODY_BYTES, Handler, Route
 from daemon.api.sandboxes import Sandboxes
 from daemon.api.system import System
@@ -36,10 +34,22 @@ class Subject(Protocol):
 def application(
     executor: Executor, access: Access, audit: AuditLog, ledger: Ledger, metrics: Metrics, guard: Guard
 ) -> web.Application:
-    quotas, keys = Quotas(executor.registry), IdempotencyKeys(executor.registry)
     system = System(executor, access, metrics, guard)
+    routes = every_route(executor, access, audit, ledger, system)
+    system.describe(routes)
+    middlewares = [_counted(metrics), problems, Denials(audit).middleware]
+    app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
+    for route in routes:
+        app.router.add_route(route.method, _aiohttp_path(route), _strict(route))
+    return app
+
+
+def every_route(
+    executor: Executor, access: Access, audit: AuditLog, ledger: Ledger, system: System
+) -> list[Route]:
+    """In the order of the reference."""
     subjects: tuple[Subject, ...] = (
-        Launching(executor, access, quotas, keys),
+        Launching(executor, access),
         Sandboxes(executor, access),
         Exec(executor, access),
         Attach(executor, access),
@@ -48,13 +58,7 @@ def application(
         Findings(ledger, access),
         system,
     )
-    routes = [route for subject in subjects for route in subject.routes()]
-    system.describe(routes)
-    middlewares = [_counted(metrics), problems, Denials(audit).middleware]
-    app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
-    for route in routes:
-        app.router.add_route(route.method, _aiohttp_path(route), _strict(route))
-    return app
+    return [route for subject in subjects for route in subject.routes()]
 
 
 def _strict(route: Route) -> Handler:

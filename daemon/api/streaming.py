@@ -14,6 +14,10 @@ from daemon.api.problems import of_exception
 from daemon.sandbox.stream import Output
 
 LINES = "application/x-ndjson"
+IN_LINES = (
+    'Output comes as lines {"stream": "stdout" or "stderr", "data": text}, with "base64" instead of "data" '
+    'where it is no UTF-8. What goes wrong after the answer has begun is its last line, {"problem": {...}}.'
+)
 
 
 @asynccontextmanager

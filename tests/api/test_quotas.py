@@ -47,12 +47,10 @@ profiles = ["default"]
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """Reachable by every user, as the installed one is for its group."""
     folder = tmp_path_factory.mktemp("shared")
-    for above in (folder, *folder.parents[:2]):
+    for above in folder.parents[:2]:
         above.chmod(0o755)
     with daemon(folder, RULES) as started:
-        started.socket.chmod(0o666)
         yield started
 
 
