@@ -67,7 +67,7 @@ async def _run(
         executor.tasks = tasks
         watching = tasks.create_task(guard.run())
         await guard.ready()
-        await _sweep(executor)
+        await _recover(executor)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         await web.SockSite(runner, listener).start()
@@ -84,10 +84,9 @@ async def _run(
     await _record(executor, EventType.DAEMON_STOPPED)
 
 
-async def _sweep(executor: Executor) -> None:
+async def _recover(executor: Executor) -> None:
     try:
-        if removed := await executor.remove_orphans():
-            log.warning("sandboxes of an earlier daemon removed", count=removed)
+        await executor.recover(executor.audit.last_written)
     except EngineError as error:
         log.warning("engine not available yet", reason=str(error))
 

@@ -122,8 +122,10 @@ class Daemon:
 
 
 @contextmanager
-def daemon(folder: Path, config: str = "", ready: str = "/readyz") -> Iterator[Daemon]:
-    """Once it answers 200 at `ready`."""
+def daemon(
+    folder: Path, config: str = "", ready: str = "/readyz", end: signal.Signals = signal.SIGTERM
+) -> Iterator[Daemon]:
+    """Once it answers 200 at `ready`; ended by the signal `end`."""
     path, settings = folder / "api.sock", folder / "config.toml"
     folder.chmod(0o755)
     settings.write_text(
@@ -137,7 +139,7 @@ def daemon(folder: Path, config: str = "", ready: str = "/readyz") -> Iterator[D
         _await_ready(running, child, folder / "daemon.log", ready)
         yield running
     finally:
-        child.send_signal(signal.SIGTERM)
+        child.send_signal(end)
         child.wait(30)
 
 

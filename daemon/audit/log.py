@@ -7,6 +7,7 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 from daemon.audit.record import SecurityAuditEvent
@@ -31,6 +32,8 @@ class AuditLog:
             raise AuditError(
                 f"{path}: the audit log cannot be opened: {error.strerror}; check the state_dir"
             ) from error
+        self.last_written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        """Before this one was opened: the last sign of life of an earlier daemon."""
         self._seq = _last_seq(path)
         self._recent: deque[SecurityAuditEvent] = deque(maxlen=REMEMBERED)
         self._batch: list[bytes] = []

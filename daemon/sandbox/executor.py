@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from daemon.audit.trail import Trail
 from daemon.errors import AttestationError, AuditError, EngineError, PolicyError
 from daemon.findings import Severity
 from daemon.sandbox import init
+from daemon.sandbox.adoption import AdoptionRecord, AdoptionRecords
+from daemon.sandbox.cgroup import CgroupGone
 from daemon.sandbox.checks import Subject
 from daemon.sandbox.clock import timed
 from daemon.sandbox.engine import INSTANCE_LABEL, LABEL, SESSION_LABEL, Engine
@@ -28,7 +31,7 @@ from daemon.sandbox.environment import environment
 from daemon.sandbox.host import HostState
 from daemon.sandbox.hostconfig import create_body
 from daemon.sandbox.options import SandboxOptions
-from daemon.sandbox.preparation import Request, prepare, together
+from daemon.sandbox.preparation import Request, prepare, take_over, together
 from daemon.sandbox.profile import Profiles
 from daemon.sandbox.report import SecurityReport
 from daemon.sandbox.result import ExecutionResult
@@ -61,6 +64,7 @@ class Executor:
         self.registry = registry
         self.validator = SecurityValidator()
         self.watcher: Watcher = Unwatched()
+        self.records = AdoptionRecords(audit.path.parent.parent / "sandboxes")
         self.tasks: asyncio.TaskGroup | None = None
         # Two daemons may share an engine: each ends only what it made itself.
         self._instance = instance(audit.path)
@@ -117,10 +121,27 @@ class Executor:
                 cleanup.pop_all()
                 self.registry.add(sandbox)
                 launched.set_result(sandbox)
+                await asyncio.to_thread(self._save, sandbox)
                 await self._supervise(sandbox)
         except Exception as error:
             if not launched.done():
                 launched.set_exception(error)
+
+    def _save(self, sandbox: Sandbox) -> None:
+        """Without it the sandbox ends with this daemon, should that be killed: no reason not to run it."""
+        record = AdoptionRecord(
+            sandbox_id=sandbox.id,
+            session_id=sandbox.session_id,
+            trace_id=sandbox.trace_id,
+            owner=sandbox.owner,
+            container_id=sandbox.container_id,
+            options=sandbox.options,
+            report=sandbox.report,
+        )
+        try:
+            self.records.save(record)
+        except OSError as error:
+            log.warning("sandbox could not be adopted later", sandbox_id=sandbox.id, reason=str(error))
 
     def _labels(self, trail: Trail) -> dict[str, str]:
         return {LABEL: trail.sandbox_id, SESSION_LABEL: trail.session_id, INSTANCE_LABEL: self._instance}
@@ -142,6 +163,7 @@ class Executor:
         await sandbox.stream.close()
         sandbox.output.end()
         _close_watches(sandbox)
+        self.records.remove(sandbox.id)
         sandbox.state = State.ENDED
         sandbox.ended_s = time.monotonic()
         findings = await self.watcher.ended(sandbox.container_id)
@@ -188,19 +210,43 @@ class Executor:
         await self.engine.unpause(sandbox.container_id)
         sandbox.state = State.RUNNING
 
-    async def remove_orphans(self) -> int:
-        """Containers of a daemon that is gone: nobody watches them, so they end here. Returns how many."""
-        orphans = [
-            c
-            for c in await self.engine.managed(self._instance)
-            if self.registry.get(c["Labels"][LABEL]) is None
-        ]
-        for container in orphans:
-            await self.engine.remove(container["Id"])
-            trail = Trail(self.audit, container["Labels"][LABEL], container["Labels"].get(SESSION_LABEL, ""))
-            details = {"reason": "left by an earlier daemon, unwatched since"}
-            await trail.record(EventType.EXECUTION_FAILED, Severity.MEDIUM, "killed", details)
-        return len(orphans)
+    async def recover(self, unwatched_since: datetime) -> None:
+        """Sandboxes of a daemon that was killed: taken over if they are what they were, else ended."""
+        for container in await self.engine.managed(self._instance):
+            sandbox_id = container["Labels"][LABEL]
+            if self.registry.get(sandbox_id) is not None:
+                continue
+            record = self.records.load(sandbox_id)
+            if record is None or not await self._adopt(record, container["State"], unwatched_since):
+                await self._end_orphan(container)
+
+    async def _adopt(self, record: AdoptionRecord, state: str, unwatched_since: datetime) -> bool:
+        if state not in {"running", "paused"} or self.tasks is None:
+            return False
+        trail = Trail(self.audit, record.sandbox_id, record.session_id, record.owner, record.trace_id)
+        try:
+            subject, _ = await self.assess(record.options)
+            request = Request(subject, record.report, record.owner, trail, self._labels(trail), {})
+            async with AsyncExitStack() as cleanup:
+                sandbox = await take_over(self.engine, self.watcher, request, record.container_id, cleanup)
+                cleanup.pop_all()
+        except (PolicyError, EngineError, AttestationError, CgroupGone, OSError) as error:
+            log.warning("sandbox not adopted", sandbox_id=record.sandbox_id, reason=str(error))
+            return False
+        sandbox.started_s -= record.age_s
+        details = {"container_id": record.container_id, "unwatched_since": unwatched_since.isoformat()}
+        await trail.record(EventType.SANDBOX_ADOPTED, Severity.MEDIUM, "adopted", details)
+        self.registry.add(sandbox)
+        self.tasks.create_task(self._supervise(sandbox), name=f"sandbox {sandbox.id}")
+        return True
+
+    async def _end_orphan(self, container: dict[str, Any]) -> None:
+        sandbox_id = container["Labels"][LABEL]
+        await self.engine.remove(container["Id"])
+        self.records.remove(sandbox_id)
+        trail = Trail(self.audit, sandbox_id, container["Labels"].get(SESSION_LABEL, ""))
+        details = {"reason": "left by an earlier daemon, unwatched since"}
+        await trail.record(EventType.EXECUTION_FAILED, Severity.MEDIUM, "killed", details)
 
 
 def instance(audit_path: Path) -> str:

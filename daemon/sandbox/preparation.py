@@ -31,7 +31,7 @@ from daemon.sandbox.hostconfig import WORKSPACE
 from daemon.sandbox.options import SandboxOptions
 from daemon.sandbox.output import OutputLog
 from daemon.sandbox.report import SecurityReport
-from daemon.sandbox.sandbox import Sandbox
+from daemon.sandbox.sandbox import Sandbox, State
 from daemon.sandbox.stream import Stream
 from daemon.sandbox.watcher import Watcher
 from daemon.sandbox.workspace import Workspace
@@ -95,6 +95,26 @@ async def prepare(
         if subject.options.files:
             await asyncio.to_thread(_write_files, sandbox.workspace, subject.options)
         await recording
+    return sandbox
+
+
+async def take_over(
+    engine: Engine, watcher: Watcher, request: Request, container: str, cleanup: AsyncExitStack
+) -> Sandbox:
+    """A sandbox that an earlier daemon launched and that runs still: opened and attested as at its launch.
+
+    What it wrote meanwhile is lost, and its input has ended.
+    """
+    cleanup.push_async_callback(engine.remove, container)
+    watcher.expect(_expected(request, container))
+    cleanup.push_async_callback(watcher.ended, container)
+    inspected = await engine.inspect(container)
+    stream = await engine.attach(container, tty=request.subject.options.tty)
+    cleanup.push_async_callback(stream.close)
+    sandbox = _open(request, container, int(inspected["State"]["Pid"]), stream, cleanup)
+    await _attest(request, sandbox, inspected["Image"])
+    if inspected["State"]["Paused"]:
+        sandbox.state = State.PAUSED
     return sandbox
 
 

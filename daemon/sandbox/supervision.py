@@ -56,8 +56,9 @@ async def _until_exit(engine: Engine, sandbox: Sandbox, samples: _Samples) -> in
 async def _exit_status(engine: Engine, sandbox: Sandbox, ended: asyncio.Event) -> int:
     """The engine is asked once the kernel has told the end: no call to it lasts as long as a sandbox."""
     limit_s = sandbox.options.limits.timeout_s
+    left_s = sandbox.started_s + limit_s - time.monotonic()
     try:
-        async with asyncio.timeout(limit_s):
+        async with asyncio.timeout(left_s):
             await ended.wait()
     except TimeoutError:
         await _time_out(engine, sandbox, limit_s)

@@ -1,0 +1,82 @@
+"""A daemon that is killed with SIGKILL leaves running sandboxes; the next one takes them over."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.running import Daemon, daemon
+
+pytestmark = [pytest.mark.root, pytest.mark.docker]
+
+ATTACK = """
+while [ ! -e go ]; do sleep 0.1; done
+echo x > /proc/sys/kernel/core_pattern
+sleep 60
+"""
+
+
+def launch(running: Daemon, image: str, *command: str, **options: Any) -> dict[str, Any]:
+    body = {"image": image, "command": list(command), **options}
+    launched: dict[str, Any] = running.request("POST", "/v1/sandboxes", body).json()
+    return launched
+
+
+def found(running: Daemon, sandbox_id: str) -> list[str]:
+    items = running.request("GET", f"/v1/findings?sandbox={sandbox_id}").json()["items"]
+    return [item["rule_id"] for item in items]
+
+
+def await_true(question: Any, deadline_s: float = 15.0) -> None:
+    end_s = time.monotonic() + deadline_s
+    while not question():
+        assert time.monotonic() < end_s
+        time.sleep(0.1)
+
+
+def test_sandboxes_are_adopted_and_what_they_do_then_is_found(tmp_path: Path, image: str) -> None:
+    with daemon(tmp_path, end=signal.SIGKILL) as first:
+        sandbox = launch(first, image, "sh", "-c", ATTACK)
+        ended = launch(first, image, "sleep", "0.2")
+        time.sleep(0.5)
+    with daemon(tmp_path) as second:
+        path = f"/v1/sandboxes/{sandbox['id']}"
+        shown = second.request("GET", path).json()
+        assert (shown["state"], shown["container_id"]) == ("running", sandbox["container_id"])
+        assert second.request("GET", f"/v1/sandboxes/{ended['id']}").status == 404
+        adopted = [e for e in second.events() if e["event_type"] == "SANDBOX_ADOPTED"]
+        assert [e["sandbox_id"] for e in adopted] == [sandbox["id"]]
+        assert "unwatched_since" in adopted[0]["details"]
+        assert second.request("PUT", f"{path}/files/go", b"").status == 204
+        await_true(lambda: "core-pattern" in found(second, sandbox["id"]))
+        assert second.request("POST", f"{path}/kill").status == 200
+        assert second.request("GET", f"{path}/result").json()["signal"] == 9
+    left = ["docker", "ps", "-aq", "--filter", f"id={sandbox['container_id']}"]
+    assert subprocess.run(left, capture_output=True, text=True, check=True).stdout == ""
+
+
+def test_the_time_limit_counts_from_the_launch(tmp_path: Path, image: str) -> None:
+    with daemon(tmp_path, end=signal.SIGKILL) as first:
+        sandbox = launch(first, image, "sleep", "60", limits={"timeout_s": "6s"})
+    with daemon(tmp_path) as second:
+        started_s = time.monotonic()
+        result = second.request("GET", f"/v1/sandboxes/{sandbox['id']}/result").json()
+        assert result["timed_out"]
+        assert time.monotonic() - started_s < 6
+
+
+def test_a_record_that_was_changed_adopts_nothing(tmp_path: Path, image: str) -> None:
+    with daemon(tmp_path, end=signal.SIGKILL) as first:
+        sandbox = launch(first, image, "sleep", "60")
+    record = tmp_path / f"state/sandboxes/{sandbox['id']}.json"
+    assert record.stat().st_mode & 0o777 == 0o600
+    record.write_text(record.read_text().replace('"user":1000', '"user":1001'))
+    with daemon(tmp_path) as second:
+        assert second.request("GET", f"/v1/sandboxes/{sandbox['id']}").status == 404
+        kinds = [e["event_type"] for e in second.events() if e.get("sandbox_id") == sandbox["id"]]
+        assert kinds[-2:] == ["SECURITY_VIOLATION", "EXECUTION_FAILED"]
