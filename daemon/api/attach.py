@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import select
 from contextlib import suppress
 
 import structlog
@@ -41,7 +42,10 @@ log = structlog.get_logger()
 
 
 class Attach:
-    """A client that leaves does not end the sandbox; another may attach, and sees its kept output anew."""
+    """A client that leaves does not end the sandbox; another may attach, and sees its kept output anew.
+
+    As a terminal does, a client that reads slowly holds the program up; one that does not read is let go of.
+    """
 
     def __init__(self, executor: Executor, access: Access) -> None:
         self._executor = executor
@@ -72,6 +76,7 @@ class Attach:
             raise ApiError(NOT_A_WEBSOCKET, "connect with the WebSocket protocol")
         await record_access(caller, sandbox, "attach")
         await socket.prepare(request)
+        sandbox.stream.hold = lambda: sandbox.output.caught_up(lambda: _has_ended(sandbox))
         async with while_connected(request):
             await self._converse(socket, sandbox)
         return socket
@@ -111,6 +116,16 @@ class Attach:
             await self._executor.engine.resize(sandbox.container_id, rows, columns)
         except EngineError as error:
             log.debug("terminal not resized", sandbox_id=sandbox.id, reason=str(error))
+
+
+def _has_ended(sandbox: Sandbox) -> bool:
+    """Its last output is then read without delay: the daemon waits for it only for a moment."""
+    poll = select.poll()
+    try:
+        poll.register(sandbox.pidfd, select.POLLIN)
+    except OSError:
+        return True
+    return bool(poll.poll(0))
 
 
 async def _show(socket: web.WebSocketResponse, sandbox: Sandbox) -> None:

@@ -31,6 +31,8 @@ from daemon.sandbox.sandbox import Sandbox, State
 OF_ORDERS = (*OF_ONE_SANDBOX, ENGINE_REFUSED, ENGINE_UNAVAILABLE)
 OF_FREEZING = (*OF_ORDERS, SANDBOX_ENDED, WRONG_STATE)
 
+OF_LOGS = f'{IN_LINES} What went over the limit is a line {{"dropped_bytes": {{stream: number}}}}.'
+
 log = structlog.get_logger()
 
 
@@ -66,7 +68,7 @@ class Sandboxes:
                 output,
                 content_type=LINES,
                 query=follow,
-                description=IN_LINES,
+                description=OF_LOGS,
             ),
             Route(
                 "GET",
@@ -109,6 +111,9 @@ class Sandboxes:
         async with while_connected(request), lines(request) as response:
             async for output in sandbox.output.read(follow=follow):
                 await send_line(response, output_line(output))
+            if dropped := sandbox.output.dropped_bytes():
+                counts = {channel.name.lower(): count for channel, count in dropped.items()}
+                await send_line(response, {"dropped_bytes": counts})
         return response
 
     async def report(self, request: web.Request) -> web.StreamResponse:

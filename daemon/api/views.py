@@ -21,6 +21,8 @@ class SandboxView(BaseModel):
     owner_uid: int
     created: datetime
     labels: dict[str, str]
+    interactive: bool
+    tty: bool
     risk_level: str
     report_id: str
     trace_id: str | None
@@ -38,6 +40,8 @@ class SandboxView(BaseModel):
             owner_uid=sandbox.owner.uid,
             created=sandbox.created,
             labels=sandbox.options.labels,
+            interactive=sandbox.options.interactive,
+            tty=sandbox.options.tty,
             risk_level=sandbox.report.risk_level,
             report_id=sandbox.report.id,
             trace_id=sandbox.trace_id,

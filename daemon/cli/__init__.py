@@ -41,6 +41,7 @@ def main(socket: str) -> None:
 
 for command in (
     run.run,
+    run.attach,
     validate.validate,
     sandboxes.ps,
     sandboxes.logs,

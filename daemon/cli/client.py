@@ -102,12 +102,13 @@ class Client:
 
     @asynccontextmanager
     async def attach(self, sandbox_id: str) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-        """Raises Problem `not-interactive` also when the sandbox has ended before the attach."""
-        url = _url(_sandbox(sandbox_id, "attach"), {})
+        """Raises Problem `sandbox-ended` when it has ended before the attach."""
+        path = _sandbox(sandbox_id, "attach")
         try:
-            socket = await self._session.ws_connect(url, max_msg_size=MAX_LINE_BYTES)
+            socket = await self._session.ws_connect(_url(path, {}), max_msg_size=MAX_LINE_BYTES)
         except aiohttp.WSServerHandshakeError as error:
-            raise Problem(error.status, _refused_attach(error.status)) from error
+            await self.get(path)  # which is refused for the same reason, and says it
+            raise CommandError("attach refused", f"HTTP {error.status}") from error
         except aiohttp.ClientConnectorError as error:
             raise self._unreachable(error) from error
         async with socket:
@@ -181,9 +182,3 @@ async def _problem(answer: aiohttp.ClientResponse) -> Json:
     except ValueError:
         return {"title": f"HTTP {answer.status}", "detail": str(answer.reason)}
     return body if isinstance(body, dict) else {}
-
-
-def _refused_attach(status: int) -> Json:
-    if status == 409:
-        return {"type": "/problems/not-interactive", "title": "not interactive, or ended already"}
-    return {"title": f"attach refused: HTTP {status}"}

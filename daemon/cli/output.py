@@ -6,6 +6,10 @@ import sys
 from collections.abc import AsyncIterator
 from typing import Any, Literal
 
+import click
+
+from daemon.cli.errors import Problem
+
 
 def write(stream: Literal["stdout", "stderr"], data: bytes) -> None:
     """Raw, as docker does: the program's own bytes, at once."""
@@ -14,14 +18,27 @@ def write(stream: Literal["stdout", "stderr"], data: bytes) -> None:
     target.flush()
 
 
+def _warn(dropped_bytes: dict[str, int]) -> None:
+    for stream, count in dropped_bytes.items():
+        text = f"container-kit: {count} more bytes of {stream} were not kept: launch with a larger --output"
+        click.secho(text, fg="yellow", err=True)
+
+
 async def pass_through(lines: AsyncIterator[dict[str, Any]]) -> dict[str, Any]:
-    """Writes output lines; gives the last line that was something else, such as an exit code."""
+    """Writes output lines; gives the last line that was something else, such as an exit code.
+
+    Raises Problem where the answer broke off with one.
+    """
     from daemon.cli.client import output_bytes
 
     last: dict[str, Any] = {}
     async for line in lines:
         if "stream" in line:
             write("stderr" if line["stream"] == "stderr" else "stdout", output_bytes(line))
+        elif "dropped_bytes" in line:
+            _warn(line["dropped_bytes"])
+        elif "problem" in line:
+            raise Problem(line["problem"]["status"], line["problem"])
         else:
             last = line
     return last

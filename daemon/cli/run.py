@@ -36,7 +36,7 @@ def run(detach: bool, remove: bool, as_json: bool, **given: Any) -> None:
         return
     _check_terminal(options)
     result = call(lambda client: _run(client, options, quiet=as_json, remove=remove))
-    _finish(result, as_json)
+    finish(result, as_json=as_json)
 
 
 def _check_terminal(options: Json) -> None:
@@ -76,13 +76,30 @@ async def _attached(client: Client, sandbox_id: str, *, terminal: bool) -> bool:
         async with client.attach(sandbox_id) as socket:
             await converse(socket, terminal=terminal)
     except Problem as problem:
-        if problem.kind != "not-interactive":
+        if problem.kind != "sandbox-ended":
             raise
         return False
     return True
 
 
-def _finish(result: Json, as_json: bool) -> None:
+@click.command()
+@click.argument("sandbox_id", metavar="ID")
+def attach(sandbox_id: str) -> None:
+    """Type to a sandbox that runs, and exit as it does; Ctrl-C without a terminal leaves it running."""
+    finish(call(lambda client: _attach(client, sandbox_id)), as_json=False)
+
+
+async def _attach(client: Client, sandbox_id: str) -> Json:
+    from daemon.cli.terminal import converse, stdin_is_terminal
+
+    sandbox = await client.show(sandbox_id)
+    async with client.attach(sandbox_id) as socket:
+        await converse(socket, terminal=sandbox["tty"] and stdin_is_terminal())
+    return await client.show(sandbox_id, "result")
+
+
+def finish(result: Json, *, as_json: bool) -> None:
+    """Says what there is to say, and exits as the program did."""
     if as_json:
         print_json(result)
     elif result.get("message"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import sys
 import termios
@@ -14,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from daemon.cli.errors import CommandError
 from daemon.cli.output import write
 
 if TYPE_CHECKING:
@@ -22,10 +22,15 @@ if TYPE_CHECKING:
 STDIN = 0
 STDERR_CHANNEL = 2
 CHUNK_BYTES = 1 << 16
+ENDING = (signal.SIGHUP, signal.SIGTERM)
+LET_GO = 1013  # "try again later", of the IANA registry of close codes
 
 
 async def converse(socket: ClientWebSocketResponse, *, terminal: bool) -> None:
-    """Until the sandbox's output ends. With `terminal` keys go through raw, Ctrl-C too."""
+    """Until the sandbox's output ends. With `terminal` keys go through raw, Ctrl-C too.
+
+    Raises CommandError where the daemon ended it.
+    """
     if not terminal:
         await _converse(socket)
         return
@@ -43,6 +48,8 @@ async def _converse(socket: ClientWebSocketResponse) -> None:
     async for message in socket:
         if isinstance(message.data, bytes) and message.data:
             write("stderr" if message.data[0] == STDERR_CHANNEL else "stdout", message.data[1:])
+    if socket.close_code == LET_GO:
+        raise CommandError("the output was not read fast enough", "the sandbox runs on: attach again")
 
 
 def _send_stdin(socket: ClientWebSocketResponse) -> None:
@@ -61,7 +68,7 @@ def _read_stdin(socket: ClientWebSocketResponse, loop: asyncio.AbstractEventLoop
 async def _send_sizes(socket: ClientWebSocketResponse, resized: asyncio.Event) -> None:
     with suppress(ConnectionError):  # the sandbox ended first
         while not socket.closed:
-            columns, rows = shutil.get_terminal_size()
+            columns, rows = os.get_terminal_size(STDIN)  # not of COLUMNS and LINES, which do not follow it
             await socket.send_json({"resize": [rows, columns]})
             await resized.wait()
             resized.clear()
@@ -69,13 +76,22 @@ async def _send_sizes(socket: ClientWebSocketResponse, resized: asyncio.Event) -
 
 @contextmanager
 def raw_mode() -> Iterator[None]:
-    """Keys unprocessed, and the terminal as it was afterwards (termios(3))."""
+    """Keys unprocessed, and the terminal as it was afterwards (termios(3)), also when a signal ends this."""
     before = termios.tcgetattr(STDIN)
+
+    def restore_and_end(number: int, _: object) -> None:
+        termios.tcsetattr(STDIN, termios.TCSANOW, before)
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+
+    handlers = {number: signal.signal(number, restore_and_end) for number in ENDING}
     try:
-        tty.setraw(STDIN)
+        tty.setraw(STDIN, termios.TCSADRAIN)  # what was typed ahead stays
         yield
     finally:
         termios.tcsetattr(STDIN, termios.TCSADRAIN, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def stdin_is_terminal() -> bool:

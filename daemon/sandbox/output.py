@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from daemon.sandbox.stream import Channel, Output
 
-LAG_LIMIT_BYTES = 4 << 20
+LAG_LIMIT_BYTES = 256 << 10
+PATIENCE_S = 5.0
 
 
 class TooSlow(Exception):
-    """A live reader fell more than LAG_LIMIT_BYTES behind: the program is not held up for it."""
+    """A live reader took nothing for PATIENCE_S: the program is no longer held up for it."""
 
 
 class OutputLog:
@@ -49,6 +50,14 @@ class OutputLog:
     def truncated(self, channel: Channel) -> bool:
         return self.written_bytes[channel] > self._kept_bytes[channel]
 
+    def dropped_bytes(self) -> dict[Channel, int]:
+        """Of the channels of which some was."""
+        return {
+            channel: self.written_bytes[channel] - self._kept_bytes[channel]
+            for channel in Channel
+            if self.truncated(channel)
+        }
+
     def of(self, channel: Channel) -> bytes:
         return b"".join(output.data for output in self._kept if output.channel is channel)
 
@@ -78,6 +87,12 @@ class OutputLog:
                 await news.wait()
         finally:
             self._live.remove(backlog)
+            backlog.give_up()
+
+    async def caught_up(self, ended: Callable[[], bool]) -> None:
+        """Once no live reader is more than LAG_LIMIT_BYTES behind, or the program has ended."""
+        for backlog in list(self._live):
+            await backlog.caught_up(ended)
 
 
 class _Backlog:
@@ -87,19 +102,37 @@ class _Backlog:
         self._kept = deque(kept)
         self._new: deque[Output] = deque()
         self._lag_bytes = 0
+        self._taken = asyncio.Event()
+        self._given_up = False
 
     def add(self, output: Output) -> None:
-        self._lag_bytes += len(output.data)
-        if self._lag_bytes <= LAG_LIMIT_BYTES:
+        if not self._given_up:
             self._new.append(output)
+            self._lag_bytes += len(output.data)
 
     def take(self) -> Output | None:
-        if self._lag_bytes > LAG_LIMIT_BYTES:
-            raise TooSlow(f"more than {LAG_LIMIT_BYTES} bytes of output behind: attach again")
+        if self._given_up:
+            raise TooSlow(f"nothing of the output was read for {PATIENCE_S:g} s: attach again")
         if self._kept:
             return self._kept.popleft()
         if not self._new:
             return None
         output = self._new.popleft()
         self._lag_bytes -= len(output.data)
+        self._taken.set()
         return output
+
+    def give_up(self) -> None:
+        self._given_up = True
+        self._new.clear()
+        self._lag_bytes = 0
+        self._taken.set()
+
+    async def caught_up(self, ended: Callable[[], bool]) -> None:
+        while self._lag_bytes > LAG_LIMIT_BYTES and not ended():
+            self._taken.clear()
+            try:
+                async with asyncio.timeout(PATIENCE_S):
+                    await self._taken.wait()
+            except TimeoutError:
+                self.give_up()

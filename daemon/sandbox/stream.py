@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
@@ -41,6 +41,7 @@ class Stream:
         self._writer = writer
         self._tty = tty
         self._pending = b""
+        self.hold: Callable[[], Awaitable[None]] = _go_on
 
     async def write(self, data: bytes) -> None:
         self._writer.write(data)
@@ -79,8 +80,10 @@ class Stream:
         return Output(Channel.STDERR if header[0] == Channel.STDERR else Channel.STDOUT, data)
 
     async def outputs(self) -> AsyncIterator[Output]:
+        """Between two pieces `hold` is awaited: for as long, a program that goes on writing is held up."""
         while (output := await self.read()) is not None:
             yield output
+            await self.hold()
 
     async def close(self) -> None:
         """Input that was not taken is dropped: to wait for its reader would be to wait for ever."""
@@ -89,6 +92,10 @@ class Stream:
             await self._writer.wait_closed()
         except (ConnectionError, BrokenPipeError):
             return
+
+
+async def _go_on() -> None:
+    return
 
 
 async def hijack(socket: Path, path: str, body: dict[str, Any] | None = None, *, tty: bool) -> Stream:
