@@ -28,6 +28,7 @@ from daemon.sandbox import init
 from daemon.sandbox.engine import Engine
 from daemon.sandbox.executor import Executor
 from daemon.sandbox.host import HostState
+from daemon.sandbox.leftovers import remove_leftovers
 from daemon.sandbox.profile import Profiles
 from daemon.sandbox.sandbox import Registry
 from daemon.settings import Settings
@@ -72,6 +73,7 @@ async def _run(
         await runner.setup()
         await web.SockSite(runner, listener).start()
         await _record(executor, EventType.DAEMON_STARTED)
+        sweeping = tasks.create_task(remove_leftovers(executor))
         watchdog = tasks.create_task(systemd.watchdog(lambda: None))
         systemd.ready()
         log.info("listening", socket=str(settings.socket))
@@ -80,6 +82,7 @@ async def _run(
         await _end_all(executor)
         await runner.cleanup()
         watchdog.cancel()
+        sweeping.cancel()
         watching.cancel()
     await _record(executor, EventType.DAEMON_STOPPED)
 

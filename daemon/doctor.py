@@ -1,87 +1,108 @@
-"""What this host can and cannot enforce, and how to fix it."""
+"""What this host can and cannot enforce, and how to mend it."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel, Field
 
 from daemon import PROFILES
+from daemon.events import Tier
 from daemon.sandbox import init
 from daemon.sandbox.facts import EngineFacts, HostFacts
+from daemon.sandbox.options import MIB
+
+ENOUGH_BYTES = 256 * MIB
 
 
-class Finding(BaseModel):
+class Check(BaseModel):
     name: str
     ok: bool
-    required: bool
+    required: bool = Field(description="without it no sandbox starts")
     detail: str
-    remedy: str = ""
+    remedy: str = Field(default="", description="empty where all is well")
 
 
 class Diagnosis(BaseModel):
-    items: list[Finding]
+    items: list[Check]
     next: str | None = None
 
 
-def diagnose(engine: EngineFacts, host: HostFacts, apparmor_profile: str) -> Diagnosis:
-    """Required findings that are not ok keep sandboxes from starting."""
-    return Diagnosis(
-        items=[
-            _init(),
-            Finding(
-                name="engine",
-                ok=True,
-                required=True,
-                detail=f"Docker {engine.version}, API {engine.api_version}",
-            ),
-            _seccomp(engine),
-            _apparmor(host, apparmor_profile),
-            _swap(engine),
-            _tcp(host),
-            Finding(
-                name="cgroups",
-                ok=True,
-                required=True,
-                detail=f"v{engine.cgroup_version}, {engine.cgroup_driver} driver",
-            ),
-        ]
+def diagnose(
+    engine: EngineFacts | str, host: HostFacts, apparmor: set[str], tier: Tier | None, audit_log: Path
+) -> Diagnosis:
+    """`apparmor` names the profiles that are to be loaded. `engine` is the reason where it does not answer:
+    what only it can tell is then left out.
+    """
+    checks = [_engine(engine), _init()]
+    if isinstance(engine, EngineFacts):
+        checks += _of_engine(engine)
+    checks += [_apparmor(host, apparmor), _tcp(host), _sensor(tier), _disk(audit_log)]
+    return Diagnosis(items=checks)
+
+
+def _check(name: str, ok: bool, detail: str, remedy: str, *, required: bool = False) -> Check:
+    return Check(name=name, ok=ok, required=required, detail=detail, remedy="" if ok else remedy)
+
+
+def _engine(engine: EngineFacts | str) -> Check:
+    if isinstance(engine, str):
+        return _check("engine", False, engine, "systemctl start docker; journalctl -u docker", required=True)
+    return _check("engine", True, f"Docker {engine.version}, API {engine.api_version}", "", required=True)
+
+
+def _init() -> Check:
+    remedy = "install the program again; in a checkout: make setup"
+    return _check("init", init.BINARY.is_file(), str(init.BINARY), remedy, required=True)
+
+
+def _of_engine(engine: EngineFacts) -> Iterator[Check]:
+    cgroups = f"v{engine.cgroup_version}, {engine.cgroup_driver} driver"
+    yield _check("cgroups", True, cgroups, "", required=True)
+    yield _check(
+        "seccomp",
+        engine.has_security("seccomp"),
+        "filter of system calls by the engine",
+        "use an engine and a kernel with seccomp",
+        required=True,
+    )
+    yield _check(
+        "swap limit", engine.swap_limit, "counted by the kernel", "boot with swapaccount=1, or use cgroup v2"
+    )
+    yield _check(
+        "user namespace",
+        engine.has_security("userns"),
+        "a sandbox's user ids are not the host's",
+        'set "userns-remap": "default" in /etc/docker/daemon.json',
     )
 
 
-def _init() -> Finding:
-    remedy = "build it: python -m daemon.sandbox.init"
-    return Finding(
-        name="init", ok=init.BINARY.is_file(), required=True, detail=str(init.BINARY), remedy=remedy
-    )
-
-
-def _seccomp(engine: EngineFacts) -> Finding:
-    ok = engine.has_security("seccomp")
-    remedy = "" if ok else "use an engine and a kernel with seccomp: no sandbox starts without"
-    return Finding(name="seccomp", ok=ok, required=True, detail="filter by the engine", remedy=remedy)
-
-
-def _apparmor(host: HostFacts, profile: str) -> Finding:
+def _apparmor(host: HostFacts, profiles: set[str]) -> Check:
     if not host.apparmor:
-        return Finding(
-            name="apparmor",
-            ok=False,
-            required=False,
-            detail="not in this kernel",
-            remedy="boot with AppArmor",
-        )
-    loaded = profile in host.apparmor_profiles
-    remedy = "" if loaded else f"load it: apparmor_parser -r {PROFILES}/apparmor/{profile}"
-    return Finding(name="apparmor", ok=loaded, required=False, detail=f"profile {profile}", remedy=remedy)
+        return _check("apparmor", False, "not in this kernel", "boot with AppArmor")
+    missing = sorted(profiles - host.apparmor_profiles)
+    detail = f"not loaded: {', '.join(missing)}" if missing else f"loaded: {', '.join(sorted(profiles))}"
+    return _check("apparmor", not missing, detail, f"apparmor_parser -r {PROFILES}/apparmor/*")
 
 
-def _swap(engine: EngineFacts) -> Finding:
-    remedy = "" if engine.swap_limit else "boot with swapaccount=1, or use cgroup v2"
-    return Finding(
-        name="swap limit", ok=engine.swap_limit, required=False, detail="counted by the kernel", remedy=remedy
-    )
-
-
-def _tcp(host: HostFacts) -> Finding:
-    remedy = "remove -H tcp:// from dockerd: who reaches it is root" if host.engine_tcp else ""
+def _tcp(host: HostFacts) -> Check:
     detail = ", ".join(host.engine_tcp) or "the engine listens on no TCP port"
-    return Finding(name="engine socket", ok=not host.engine_tcp, required=False, detail=detail, remedy=remedy)
+    remedy = "remove -H tcp:// from dockerd: who reaches it is root"
+    return _check("engine socket", not host.engine_tcp, detail, remedy)
+
+
+def _sensor(tier: Tier | None) -> Check:
+    """The lower tiers miss what lives for milliseconds."""
+    in_kernel = tier in {Tier.EBPF, Tier.LSM}
+    remedy = "a kernel with BTF and CAP_BPF, CAP_PERFMON for the daemon; /healthz says why it did not load"
+    return _check("sensor", in_kernel, f"best tier: {tier or 'none'}", remedy)
+
+
+def _disk(audit_log: Path) -> Check:
+    files = os.statvfs(audit_log.parent)
+    free_bytes = files.f_bavail * files.f_frsize
+    detail = f"{free_bytes // MIB} MiB free in {audit_log.parent}"
+    remedy = "free space: with a full disk nothing is launched, as nothing can be recorded"
+    return _check("audit disk", free_bytes >= ENOUGH_BYTES, detail, remedy)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from daemon import __version__
 from daemon.api.access import Access
 from daemon.api.openapi import document
-from daemon.api.problem_types import ENGINE_REFUSED, ENGINE_UNAVAILABLE, OF_ANY_CALLER
+from daemon.api.problem_types import ENGINE_UNAVAILABLE, OF_ANY_CALLER
 from daemon.api.problems import ApiError
 from daemon.api.routes import Route, answer
 from daemon.doctor import Diagnosis, diagnose
@@ -21,6 +21,7 @@ from daemon.events import Tier
 from daemon.guard import Guard
 from daemon.metrics import Metrics
 from daemon.sandbox.executor import Executor
+from daemon.sandbox.facts import EngineFacts
 from daemon.sandbox.profile import Profile
 
 
@@ -80,7 +81,7 @@ class System:
                 self.doctor,
                 "What this host can enforce",
                 answer=Diagnosis,
-                errors=(*OF_ANY_CALLER, ENGINE_REFUSED, ENGINE_UNAVAILABLE),
+                errors=OF_ANY_CALLER,
             ),
             Route("GET", "/healthz", self.health, "Whether the daemon lives", answer=Health, errors=()),
             Route(
@@ -104,8 +105,18 @@ class System:
 
     async def doctor(self, request: web.Request) -> web.StreamResponse:
         self._access.caller(request)
-        engine, host = await self._executor.host.engine_facts(), self._executor.host.facts()
-        return answer(diagnose(engine, host, self._executor.profiles.get("strict").apparmor.value))
+        engine, host = await self._engine_facts(), self._executor.host.facts()
+        apparmor = {profile.apparmor.value for profile in self._executor.profiles}
+        tier, log = self._guard.sensing.tier, self._executor.audit.path
+        return answer(diagnose(engine, host, apparmor, tier, log))
+
+    async def _engine_facts(self) -> EngineFacts | str:
+        """Or why there are none. Facts may be seconds old, so it is asked whether it still answers."""
+        try:
+            await self._executor.engine.ping()
+            return await self._executor.host.engine_facts()
+        except EngineError as error:
+            return str(error)
 
     async def health(self, _: web.Request) -> web.StreamResponse:
         sensing, pipeline = self._guard.sensing, self._guard.pipeline

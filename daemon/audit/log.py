@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from daemon.audit.record import SecurityAuditEvent
 from daemon.errors import AuditError
 
 REMEMBERED = 10_000
+WAITING_LIMIT_BYTES = 16 << 20
 LINE_LIMIT_BYTES = 64 * 1024
 
 
@@ -32,11 +37,14 @@ class AuditLog:
             raise AuditError(
                 f"{path}: the audit log cannot be opened: {error.strerror}; check the state_dir"
             ) from error
+        _lock(path, self._file)
         self.last_written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         """Before this one was opened: the last sign of life of an earlier daemon."""
         self._seq = _last_seq(path)
+        _end_torn_line(path, self._file)
         self._recent: deque[SecurityAuditEvent] = deque(maxlen=REMEMBERED)
         self._batch: list[bytes] = []
+        self._waiting_bytes = 0
         self._committing = asyncio.Lock()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="audit")
         self._news = asyncio.Event()
@@ -44,9 +52,13 @@ class AuditLog:
 
     async def record(self, event: SecurityAuditEvent) -> SecurityAuditEvent:
         """Raises AuditError when the disk refuses it: what it is about must then not happen."""
+        if self._waiting_bytes > WAITING_LIMIT_BYTES:
+            async with self._committing:
+                await self._commit()  # what waits already, or nothing more is taken
         self._seq += 1
         event = event.model_copy(update={"seq": self._seq})
         self._batch.append(_line(event))
+        self._waiting_bytes += len(self._batch[-1])
         # Whoever gets the lock first commits for all who came by then; they find the batch empty, and a
         # failed commit leaves its lines in it, so that nobody takes an event for durable that is not.
         async with self._committing:
@@ -56,6 +68,7 @@ class AuditLog:
         return event
 
     async def _commit(self) -> None:
+        """Raises AuditError."""
         count = len(self._batch)
         data = b"".join(self._batch)
         try:
@@ -65,11 +78,19 @@ class AuditLog:
                 f"{self.path}: cannot be written: {error.strerror}; free space or repair the disk"
             ) from error
         del self._batch[:count]
+        self._waiting_bytes -= len(data)
 
     def _write(self, data: bytes) -> None:
-        while data:
-            data = data[os.write(self._file, data) :]
-        os.fdatasync(self._file)
+        """All of it or nothing: half a line would spoil the next one."""
+        before = os.fstat(self._file).st_size
+        try:
+            while data:
+                data = data[os.write(self._file, data) :]
+            os.fdatasync(self._file)
+        except OSError:
+            with suppress(OSError):  # an append-only file (chattr +a) keeps the half line
+                os.ftruncate(self._file, before)
+            raise
 
     def _publish(self, event: SecurityAuditEvent) -> None:
         self._recent.append(event)
@@ -105,6 +126,15 @@ class AuditLog:
         os.close(self._file)
 
 
+def _lock(path: Path, file: int) -> None:
+    """Two writers would give one number to two events, and end each other's sandboxes."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(file)
+        raise AuditError(f"{path}: another daemon writes it: stop it, or set another state_dir") from error
+
+
 def _line(event: SecurityAuditEvent) -> bytes:
     line = event.model_dump_json(exclude_none=True).encode()
     if len(line) > LINE_LIMIT_BYTES:
@@ -116,8 +146,21 @@ def _line(event: SecurityAuditEvent) -> bytes:
 
 
 def _last_seq(path: Path) -> int:
-    """From the last whole line; 0 for a new log."""
+    """From the last whole line; 0 for a new log. Raises AuditError where there is none at the end of it."""
     with path.open("rb") as log:
         log.seek(max(0, path.stat().st_size - 2 * LINE_LIMIT_BYTES))
-        lines = log.read().rpartition(b"\n")[0].splitlines()
-    return SecurityAuditEvent.model_validate_json(lines[-1]).seq if lines else 0
+        tail = log.read()
+    for line in reversed(tail.splitlines()):
+        with suppress(ValidationError):
+            return SecurityAuditEvent.model_validate_json(line).seq
+    if tail:
+        raise AuditError(f"{path}: ends with no audit event: move it away, and find out who wrote to it")
+    return 0
+
+
+def _end_torn_line(path: Path, file: int) -> None:
+    """What a crash left of a line, which nobody was told of, stays as it is, and the next one begins anew."""
+    with path.open("rb") as log:
+        log.seek(max(0, path.stat().st_size - 1))
+        if log.read(1) not in {b"", b"\n"}:
+            os.write(file, b"\n")

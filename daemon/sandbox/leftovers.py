@@ -1,0 +1,54 @@
+"""Containers whose removal failed, as the engine did not answer: looked for until they are gone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import structlog
+
+from daemon.audit.record import EventType
+from daemon.audit.trail import Trail
+from daemon.errors import AuditError, EngineError
+from daemon.findings import Severity
+from daemon.sandbox.engine import LABEL, SESSION_LABEL, Engine
+from daemon.sandbox.executor import Executor, instance
+from daemon.sandbox.sandbox import Registry, State
+
+INTERVAL_S = 10.0
+LAUNCH_LIMIT_S = 180.0
+"""Longer than a launch can take: a younger container may be on its way to become a sandbox."""
+
+log = structlog.get_logger()
+
+
+async def remove_leftovers(executor: Executor) -> None:
+    """Until cancelled. Nothing is left running that nobody watches, however long the engine was away."""
+    while True:
+        await asyncio.sleep(INTERVAL_S)
+        try:
+            await _remove(executor)
+        except (EngineError, AuditError) as error:
+            log.debug("leftovers not removed yet", reason=str(error))
+
+
+async def _remove(executor: Executor) -> None:
+    engine: Engine = executor.engine
+    for container in await engine.managed(instance(executor.audit.path)):
+        if not is_leftover(container, executor.registry, time.time()):
+            continue
+        sandbox_id = container["Labels"][LABEL]
+        await engine.remove(container["Id"])
+        executor.records.remove(sandbox_id)
+        trail = Trail(executor.audit, sandbox_id, container["Labels"].get(SESSION_LABEL, ""))
+        details = {"reason": "left behind while the engine did not answer", "container_id": container["Id"]}
+        await trail.record(EventType.EXECUTION_FAILED, Severity.MEDIUM, "killed", details)
+
+
+def is_leftover(container: dict[str, Any], registry: Registry, now_s: float) -> bool:
+    """`container` is an item of the engine's list, its `Created` in seconds since 1970."""
+    sandbox = registry.get(container["Labels"][LABEL])
+    if sandbox is None:
+        return now_s - float(container["Created"]) > LAUNCH_LIMIT_S
+    return sandbox.state is State.ENDED

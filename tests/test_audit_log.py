@@ -1,0 +1,141 @@
+"""The audit log: whole lines whatever the disk does, and numbers that go on after a crash."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon.audit import log as audit_log
+from daemon.audit.log import AuditLog
+from daemon.audit.record import EventType, SecurityAuditEvent
+from daemon.errors import AuditError
+from daemon.findings import Severity
+
+SIZE_KIB = 64
+
+
+def event(text: str = "") -> SecurityAuditEvent:
+    return SecurityAuditEvent(
+        session_id="s",
+        event_type=EventType.DAEMON_STARTED,
+        severity=Severity.LOW,
+        action="recorded",
+        details={"text": text},
+    )
+
+
+def lines(path: Path) -> list[Any]:
+    """Raises where one is no JSON."""
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def fill(folder: Path) -> None:
+    with (folder / "ballast").open("wb", buffering=0) as ballast, suppress(OSError):
+        while True:
+            ballast.write(bytes(1024))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE_KIB}k", "tmpfs", folder], check=True)
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+async def test_events_at_once_are_numbered_in_their_order(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path / "log")
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(200):
+            tasks.create_task(log.record(event(str(number))))
+    assert [line["seq"] for line in lines(log.path)] == list(range(1, 201))
+    assert [e.seq for e in log.since(0)] == list(range(1, 201))
+    log.close()
+
+
+async def test_numbers_go_on_after_a_restart(tmp_path: Path) -> None:
+    for _ in range(2):
+        log = AuditLog(tmp_path / "log")
+        await log.record(event())
+        log.close()
+    assert [line["seq"] for line in lines(tmp_path / "log")] == [1, 2]
+
+
+async def test_a_line_that_a_crash_tore_spoils_no_other(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path / "log")
+    await log.record(event())
+    log.close()
+    with log.path.open("ab") as file:
+        file.write(b'{"seq": 2, "id": "torn')
+    for expected in (2, 3):
+        log = AuditLog(tmp_path / "log")
+        assert (await log.record(event())).seq == expected
+        log.close()
+    whole = [line for line in log.path.read_bytes().splitlines() if not line.endswith(b"torn")]
+    assert [json.loads(line)["seq"] for line in whole] == [1, 2, 3]
+
+
+async def test_it_has_one_writer(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path / "log")
+    with pytest.raises(AuditError, match="another daemon writes it"):
+        AuditLog(tmp_path / "log")
+    await log.record(event())
+    log.close()
+    AuditLog(tmp_path / "log").close()
+
+
+def test_what_is_no_audit_log_is_not_gone_on_with(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("something else\n")
+    with pytest.raises(AuditError, match="ends with no audit event"):
+        AuditLog(tmp_path / "log")
+
+
+@pytest.mark.root
+async def test_a_full_disk_is_an_error_and_leaves_only_whole_lines(small_disk: Path) -> None:
+    log = AuditLog(small_disk / "log")
+    written = 0
+    with pytest.raises(AuditError, match="No space left on device"):  # noqa: PT012  # it is the last one of many
+        while True:
+            await log.record(event("x" * 5000))
+            written += 1
+    assert len(lines(log.path)) == written > 5
+    assert [e.seq for e in log.since(0)] == list(range(1, written + 1))
+    log.close()
+
+
+@pytest.mark.root
+async def test_with_room_again_nothing_is_missing(small_disk: Path) -> None:
+    log = AuditLog(small_disk / "log")
+    await log.record(event())
+    fill(small_disk)
+    for _ in range(3):
+        with pytest.raises(AuditError):
+            await log.record(event("x" * 5000))
+    (small_disk / "ballast").unlink()
+    await log.record(event())
+    assert [line["seq"] for line in lines(log.path)] == [1, 2, 3, 4, 5]
+    log.close()
+
+
+@pytest.mark.root
+async def test_what_waits_for_room_is_bounded(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_log, "WAITING_LIMIT_BYTES", 20_000)
+    log = AuditLog(small_disk / "log")
+    fill(small_disk)
+    for _ in range(20):
+        with pytest.raises(AuditError):
+            await log.record(event("x" * 5000))
+    (small_disk / "ballast").unlink()
+    await log.record(event())
+    kept = [line["seq"] for line in lines(log.path)]
+    assert kept == list(range(1, len(kept) + 1))
+    assert len(kept) < 10
+    log.close()
