@@ -61,22 +61,14 @@ def _init() -> Check:
 def _of_engine(engine: EngineFacts) -> Iterator[Check]:
     cgroups = f"v{engine.cgroup_version}, {engine.cgroup_driver} driver"
     yield _check("cgroups", True, cgroups, "", required=True)
-    yield _check(
-        "seccomp",
-        engine.has_security("seccomp"),
-        "filter of system calls by the engine",
-        "use an engine and a kernel with seccomp",
-        required=True,
-    )
-    yield _check(
-        "swap limit", engine.swap_limit, "counted by the kernel", "boot with swapaccount=1, or use cgroup v2"
-    )
-    yield _check(
-        "user namespace",
-        engine.has_security("userns"),
-        "a sandbox's user ids are not the host's",
-        'set "userns-remap": "default" in /etc/docker/daemon.json',
-    )
+    seccomp, swap, users = engine.has_security("seccomp"), engine.swap_limit, engine.has_security("userns")
+    filters = "system calls are filtered" if seccomp else "the engine cannot filter system calls"
+    yield _check("seccomp", seccomp, filters, "use an engine and a kernel with seccomp", required=True)
+    counted = "counted by the kernel" if swap else "not counted: a sandbox may use the host's swap"
+    yield _check("swap limit", swap, counted, "boot with swapaccount=1, or use cgroup v2")
+    mapped = "mapped to others of the host" if users else "a sandbox's user ids are the host's own"
+    remap = 'set "userns-remap": "default" in /etc/docker/daemon.json'
+    yield _check("user ids", users, mapped, remap)
 
 
 def _apparmor(host: HostFacts, profiles: set[str]) -> Check:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -24,6 +26,17 @@ REPORT = {
     "profile_digest": "d", "image": "alpine", "image_id": None,
     "threats": [{"id": "privileged", "severity": "CRITICAL", "reason": "all", "remedy": "leave it out"}],
     "active_controls": [{"id": "seccomp", "detail": "filter"}],
+}  # fmt: skip
+
+
+SANDBOX = {
+    "id": "s1", "image": "a\x1b[31m[red]", "state": "running", "profile": "strict", "exit_code": None,
+    "owner_uid": 0, "session_id": "s1", "created": "2026-01-01T00:00:00Z",
+}  # fmt: skip
+FINDING = {
+    "last_time": "2026-01-01T00:00:00.5Z", "severity": "high", "rule_id": "mount", "sandbox_id": None,
+    "container_id": "c" * 64, "process": {"exe": "/bin/\x1b[2J", "pid": 7}, "count": 3, "action": "kill",
+    "title": "t",
 }  # fmt: skip
 
 
@@ -47,9 +60,7 @@ class Daemon:
             case "POST", ["sandboxes"]:
                 return web.json_response({"id": "s1"}, status=201)
             case "GET", ["sandboxes"]:
-                return web.json_response(
-                    {"items": [{"id": "s1", "image": "a\x1b[31m[red]", "state": "running"}]}
-                )
+                return web.json_response({"items": [SANDBOX, {**SANDBOX, "id": "s2", "state": "ended"}]})
             case "POST", ["validate"]:
                 return web.json_response({**REPORT, "blocked": b"privileged" in body})
             case "GET", ["sandboxes", "s1", "result"]:
@@ -65,10 +76,16 @@ class Daemon:
                 return web.Response(status=204)
             case "GET", ["sandboxes", "s1", "files", *name]:
                 return web.Response(body=self.files["/".join(name)])
+            case "GET", ["findings"]:
+                first = "after" not in request.query
+                return web.json_response({"items": [FINDING], "next": "more" if first else None})
+            case "GET", ["sandboxes", "s1", "usage"]:
+                return web.json_response({"cpu_ns": 1_500_000, "memory_bytes": 3 << 20, "pids": 2})
             case "GET", ["events"]:
                 event = {"severity": "high", "timestamp": "t", "event_type": "EXECUTION_BLOCKED",
                          "session_id": "x\x9b", "action": "launch"}  # fmt: skip
-                return web.Response(text=f"id: 1\nevent: E\ndata: {json.dumps(event)}\n\n")
+                gap = 'event: GAP\ndata: {"first": 1, "last": 7}\n\n'
+                return web.Response(text=f"{gap}id: 8\nevent: E\ndata: {json.dumps(event)}\n\n")
             case "GET", ["doctor"]:
                 return web.json_response({"items": self.doctor})
             case "POST", ["sandboxes", "s1", "kill"]:
@@ -270,6 +287,93 @@ def test_events_filter_and_escape(daemon):
     assert "EXECUTION_BLOCKED" in result.stdout
     assert "x\\x9b" in result.stdout
     assert daemon.requests[0][1] == "/v1/events?severity=high&follow=true"
+    assert "events 1 to 7 are only in the audit log" in result.stderr
+
+
+def test_ps_shows_what_runs_and_with_all_the_rest(daemon):
+    assert "s2" not in call(daemon, "ps").stdout
+    assert "s2" in call(daemon, "ps", "-a").stdout
+    assert [item["id"] for item in json.loads(call(daemon, "ps", "--json").stdout)] == ["s1"]
+
+
+def test_findings_are_of_every_page_and_cannot_steer_the_terminal(daemon):
+    result = call(daemon, "findings", "--severity", "high")
+    assert [request[1] for request in daemon.requests] == [
+        "/v1/findings?severity=high",
+        "/v1/findings?severity=high&after=more",
+    ]
+    assert result.stdout.count("/bin/\\x1b[2J (7)") == 2
+    assert "c" * 12 in result.stdout
+
+
+def test_usage_is_in_units_and_json_is_exact(daemon):
+    shown = call(daemon, "usage", "s1").stdout
+    assert "1.5 ms" in shown
+    assert "3 MiB" in shown
+    assert json.loads(call(daemon, "usage", "s1", "--json").stdout)["memory_bytes"] == 3 << 20
+
+
+def test_a_file_that_is_not_here_is_said_without_a_traceback(daemon, tmp_path):
+    result = call(daemon, "cp", str(tmp_path / "absent"), "s1:")
+    assert result.exit_code == 125
+    assert "No such file or directory" in result.stderr
+    assert str(tmp_path / "absent") in result.stderr
+
+
+def complete(daemon, typed):
+    """What the tab key offers after `typed`, as bash asks for it."""
+    words = ["container-kit", *typed]
+    environment = {
+        **os.environ,
+        "_CONTAINER_KIT_COMPLETE": "bash_complete",
+        "COMP_WORDS": " ".join(words),
+        "COMP_CWORD": str(len(words) - 1),
+        "CONTAINER_KIT_SOCKET": daemon.socket,
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", "from daemon.cli import main; main(prog_name='container-kit')"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
+
+
+def test_the_tab_key_offers_commands_sandboxes_and_event_types(daemon):
+    assert complete(daemon, ["pro"]) == ["profiles"]
+    assert complete(daemon, ["kill", "s"]) == ["s1", "s2"]
+    assert "EXECUTION_BLOCKED" in complete(daemon, ["events", "--type", "EXEC"])
+
+
+def test_the_tab_key_is_quiet_without_a_daemon(daemon):
+    daemon.socket += ".none"
+    assert complete(daemon, ["kill", ""]) == []
+
+
+@pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_colours_are_for_terminals_that_want_them(daemon, variables, coloured):
+    """On a pipe there are none: every other test here reads one."""
+    shown = run_on_terminal([*PROGRAM, "--socket", daemon.socket, "ps"], variables)
+    assert ("\x1b[" in shown.replace("\\x1b[", "")) is coloured
+    shown = run_on_terminal([*PROGRAM, "--socket", daemon.socket, "kill", "nope"], variables)
+    assert ("\x1b[31m" in shown) is coloured
+
+
+def run_on_terminal(command, variables):
+    ours, theirs = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    environment |= {"TERM": "xterm-256color", **variables}
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # EIO: the other end is closed
+            while data := os.read(ours, 65536):
+                shown += data
+        process.wait(20)
+    os.close(ours)
+    return shown.decode()
 
 
 @pytest.mark.parametrize("required", [False, True])

@@ -99,8 +99,12 @@ def of_exception(error: Exception) -> ApiError:  # noqa: PLR0911  # one line an 
 
 def _invalid(error: ValidationError) -> ApiError:
     errors = error.errors(include_input=False)[:REASONS_LIMIT]
-    reasons = [f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in errors]
+    reasons = [f"{'.'.join(map(str, e['loc'])) or 'body'}: {_said(e['msg'])}" for e in errors]
     return ApiError(types.INVALID_REQUEST, reasons[0], reasons=reasons)
+
+
+def _said(message: str) -> str:
+    return message.removeprefix("Value error, ")
 
 
 def _blocked(error: ExecutionBlocked) -> ApiError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from daemon import __version__
@@ -22,8 +24,18 @@ class Program(click.Group):
         except CommandError as error:
             print_error(error)
             ctx.exit(EXIT_FAILED)
+        except BrokenPipeError:  # `| head`: click's to handle
+            raise
+        except OSError as error:
+            print_error(CommandError(error.strerror or str(error), str(error.filename or "")))
+            ctx.exit(EXIT_FAILED)
         except KeyboardInterrupt:
             ctx.exit(EXIT_INTERRUPTED)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The common ones first, as they are listed below."""
+        del ctx
+        return list(self.commands)
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
@@ -33,10 +45,14 @@ class Program(click.Group):
     envvar="CONTAINER_KIT_SOCKET",
     default=DEFAULT_SOCKET,
     show_default=True,
+    metavar="PATH",
     help="The daemon's Unix socket.",
 )
-def main(socket: str) -> None:
+@click.pass_context
+def main(ctx: click.Context, socket: str) -> None:
     """Run code you do not trust in hardened sandboxes."""
+    if "NO_COLOR" in os.environ:  # https://no-color.org
+        ctx.color = False
 
 
 for command in (

@@ -46,12 +46,12 @@ class Client:
     async def validate(self, options: Json) -> Json:
         return await self._json("POST", "/v1/validate", options)
 
-    async def items(self, path: str) -> list[Json]:
+    async def items(self, path: str, **query: str) -> list[Json]:
         """All pages of a list."""
-        page = await self.get(path)
+        page = await self.get(path, **query)
         items = list(page["items"])
         while page.get("next"):
-            page = await self.get(path, after=str(page["next"]))
+            page = await self.get(path, **query, after=str(page["next"]))
             items += page["items"]
         return items
 
@@ -82,7 +82,7 @@ class Client:
                 yield json.loads(line)
 
     async def events(self, query: dict[str, str]) -> AsyncIterator[Json]:
-        """Data of the server-sent events; comments and other fields are passed over."""
+        """Data of the server-sent events; of a gap it is `first` and `last`. Other fields are passed over."""
         async with self._request("GET", "/v1/events", query=query) as answer:
             async for line in answer.content:
                 if line.startswith(b"data:"):

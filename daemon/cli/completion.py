@@ -11,7 +11,11 @@ PROGRAM = "container-kit"
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print the completion script of a shell, such as: eval "$(container-kit completion bash)"."""
+    """Print a shell's completion script.
+
+    For bash and zsh: eval "$(container-kit completion bash)"
+    For fish: container-kit completion fish | source
+    """
     kind = get_completion_class(shell)
     if kind is None:
         raise click.UsageError(f"no completion for {shell}")

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from daemon.cli.connection import call
-from daemon.cli.errors import CommandError
+from daemon.cli.errors import CommandError, Problem
 
 if TYPE_CHECKING:
     from daemon.cli.client import Client
@@ -24,9 +24,10 @@ WORKSPACE = "/workspace"
 @click.argument("target", metavar="DST")
 @click.option("-r", "--recursive", is_flag=True, help="SRC is a directory of the sandbox.")
 def cp(source: str, target: str, recursive: bool) -> None:
-    """Copy between this host and a sandbox's workspace; the sandbox's side is ID:PATH.
+    """Copy files between this host and a sandbox's workspace.
 
-    The content of a directory goes to DST itself. A local path that holds a colon begins with / or ./
+    The sandbox's side is ID:PATH. The content of a directory goes to DST itself. A local path that holds a
+    colon begins with / or ./
     """
     there, here = _remote(source), _remote(target)
     if (there is None) == (here is None):
@@ -64,8 +65,15 @@ async def _upload(client: Client, source: Path, remote: tuple[str, str]) -> None
 
 async def _download(client: Client, remote: tuple[str, str], target: Path, recursive: bool) -> None:
     sandbox_id, path = remote
+    if path in {"", "."} and not recursive:
+        raise CommandError("the workspace is a directory", "copy it with -r")
     with tempfile.TemporaryFile() as received:
-        await client.get_file(sandbox_id, path or ".", received, tar=recursive)
+        try:
+            await client.get_file(sandbox_id, path or ".", received, tar=recursive)
+        except Problem as problem:
+            if problem.kind == "path-refused" and "is a directory" in problem.detail:
+                raise CommandError(f"{path or '.'} is a directory", "copy it with -r") from problem
+            raise
         received.seek(0)
         if recursive:
             _unpack(received, target)

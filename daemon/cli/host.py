@@ -8,24 +8,31 @@ import click
 
 from daemon.cli.connection import call
 from daemon.cli.sandboxes import as_json_option
-from daemon.cli.show import print_json, print_table
+from daemon.cli.show import print_json, print_table, size
 
 
 @click.command()
 @as_json_option
 def profiles(as_json: bool) -> None:
-    """List the security profiles."""
+    """List the security profiles and the most that each gives."""
     items = call(lambda client: client.items("/v1/profiles"))
     if as_json:
         print_json(items)
-        return
-    print_table(("NAME", "SUMMARY"), [(item["name"], item.get("summary")) for item in items])
+    else:
+        print_table(("NAME", "CPUS", "MEMORY", "TIME", "NETWORK", "EXEC", "SUMMARY"), map(_row, items))
+
+
+def _row(profile: dict[str, Any]) -> list[object]:
+    limits = profile["limits"]
+    may = ["yes" if profile[name]["value"] else "no" for name in ("networking", "exec")]
+    most = [limits["cpus"]["max"], size(limits["memory"]["max"]), f"{limits['timeout_s']['max']:.0f} s"]
+    return [profile["name"], *most, *may, profile["summary"]]
 
 
 @click.command()
 @as_json_option
 def doctor(as_json: bool) -> None:
-    """Check the daemon and its host: exits 1 if something that sandboxes need is missing."""
+    """Check what this host can enforce. Exits 1 if no sandbox can start."""
     items = call(lambda client: client.items("/v1/doctor"))
     if as_json:
         print_json(items)

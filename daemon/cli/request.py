@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from daemon.cli.suggestions import profiles
 from daemon.cli.workspace import read_files
 
 Command = Callable[..., None]
@@ -34,7 +35,7 @@ def sandbox_options(command: Command) -> Command:
         click.option("-e", "--env", multiple=True, metavar="NAME[=VALUE]", help="Set a variable."),
         click.option("-w", "--workdir", metavar="PATH", help="Directory to start in."),
         click.option("-u", "--user", metavar="UID[:GID]", help="Numeric; default 1000:1000."),
-        click.option("--profile", help="Security profile."),
+        click.option("--profile", shell_complete=profiles, help="Security profile."),
         click.option("--session", help="Session that the sandbox belongs to."),
         click.option("--runtime", help="OCI runtime of the engine."),
         *(click.option(f"--{name}", help=text) for name, text in LIMITS.items()),

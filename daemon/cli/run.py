@@ -12,6 +12,7 @@ from daemon.cli.errors import EXIT_FAILED, CommandError, Problem
 from daemon.cli.output import pass_through
 from daemon.cli.request import build_options, sandbox_options
 from daemon.cli.show import clean, print_json
+from daemon.cli.suggestions import sandbox_ids
 
 if TYPE_CHECKING:
     from daemon.cli.client import Client
@@ -26,7 +27,10 @@ EXIT_TIMED_OUT = 124  # of timeout(1)
 @click.option("--rm", "remove", is_flag=True, help="Forget it, with its workspace, when it has ended.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON instead of the output.")
 def run(detach: bool, remove: bool, as_json: bool, **given: Any) -> None:
-    """Run COMMAND, or the program of the image, in a sandbox of IMAGE."""
+    """Run a command, or the image's own, in a new sandbox.
+
+    Exits as it does; 124 if its time was up, 125 if it could not be launched.
+    """
     options = build_options(given)
     if as_json and options.get("interactive") and not detach:
         raise click.UsageError("--json and --interactive exclude each other")
@@ -83,9 +87,9 @@ async def _attached(client: Client, sandbox_id: str, *, terminal: bool) -> bool:
 
 
 @click.command()
-@click.argument("sandbox_id", metavar="ID")
+@click.argument("sandbox_id", metavar="ID", shell_complete=sandbox_ids)
 def attach(sandbox_id: str) -> None:
-    """Type to a sandbox that runs, and exit as it does; Ctrl-C without a terminal leaves it running."""
+    """Type to a running sandbox, and exit as it does."""
     finish(call(lambda client: _attach(client, sandbox_id)), as_json=False)
 
 
@@ -108,6 +112,6 @@ def finish(result: Json, *, as_json: bool) -> None:
 
 
 def _exit_code(result: Json) -> int:
-    if result["exit_code"] is not None:
-        return int(result["exit_code"])
-    return EXIT_TIMED_OUT if result.get("timed_out") else EXIT_FAILED
+    if result.get("timed_out"):
+        return EXIT_TIMED_OUT
+    return EXIT_FAILED if result["exit_code"] is None else int(result["exit_code"])

@@ -10,26 +10,37 @@ import click
 from daemon.cli.connection import call
 from daemon.cli.errors import EXIT_FAILED, CommandError
 from daemon.cli.output import pass_through
-from daemon.cli.show import clean, print_error, print_json, print_record, print_report, print_table
+from daemon.cli.show import age, clean, print_error, print_json, print_report, print_table, print_usage
+from daemon.cli.suggestions import sandbox_ids
 
 if TYPE_CHECKING:
     from daemon.cli.client import Client
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-ids_argument = click.argument("ids", nargs=-1, required=True, metavar="ID...")
+id_argument = click.argument("sandbox_id", metavar="ID", shell_complete=sandbox_ids)
+ids_argument = click.argument("ids", nargs=-1, required=True, metavar="ID...", shell_complete=sandbox_ids)
 
 
 @click.command()
+@click.option("-a", "--all", "with_ended", is_flag=True, help="Those that have ended, too.")
 @as_json_option
-def ps(as_json: bool) -> None:
-    """List your sandboxes."""
+def ps(with_ended: bool, as_json: bool) -> None:
+    """List your running sandboxes.
+
+    An administrator's list has everybody's.
+    """
     items = call(lambda client: client.items("/v1/sandboxes"))
+    shown = [item for item in items if with_ended or item["state"] != "ended"]
     if as_json:
-        print_json(items)
-        return
-    columns = ("id", "image", "profile", "state", "exit_code", "session_id", "created")
-    rows = [[item.get(column) for column in columns] for item in items]
-    print_table(("ID", "IMAGE", "PROFILE", "STATE", "EXIT", "SESSION", "CREATED"), rows)
+        print_json(shown)
+    else:
+        print_table(("ID", "IMAGE", "PROFILE", "STATE", "EXIT", "AGE", "UID", "SESSION"), map(_row, shown))
+
+
+def _row(item: dict[str, Any]) -> list[object]:
+    session = item["session_id"] if item["session_id"] != item["id"] else ""
+    columns = [item[name] for name in ("id", "image", "profile", "state", "exit_code")]
+    return [*columns, age(item["created"]), item["owner_uid"], session]
 
 
 @click.command()
@@ -56,7 +67,7 @@ def resume(ids: tuple[str, ...]) -> None:
 @click.command()
 @ids_argument
 def rm(ids: tuple[str, ...]) -> None:
-    """Kill sandboxes that run, and forget them with their workspaces."""
+    """Kill and forget sandboxes, with their workspaces."""
     _each(ids, lambda client, one: client.remove(one))
 
 
@@ -80,7 +91,7 @@ async def _all(client: Client, ids: tuple[str, ...], act: Callable[[Client, str]
 
 
 @click.command()
-@click.argument("sandbox_id", metavar="ID")
+@id_argument
 @click.option("-f", "--follow", is_flag=True, help="Until the sandbox ends.")
 def logs(sandbox_id: str, follow: bool) -> None:
     """Print what a sandbox wrote."""
@@ -88,7 +99,7 @@ def logs(sandbox_id: str, follow: bool) -> None:
 
 
 @click.command(name="exec", context_settings={"allow_interspersed_args": False})
-@click.argument("sandbox_id", metavar="ID")
+@id_argument
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option("-e", "--env", multiple=True, metavar="NAME[=VALUE]", help="Set a variable.")
 @click.option("-w", "--workdir", help="Directory to start in.")
@@ -105,7 +116,7 @@ def exec_(sandbox_id: str, command: tuple[str, ...], env: tuple[str, ...], workd
 
 
 @click.command()
-@click.argument("sandbox_id", metavar="ID")
+@id_argument
 @as_json_option
 def report(sandbox_id: str, as_json: bool) -> None:
     """Show what was judged before a sandbox started."""
@@ -114,9 +125,9 @@ def report(sandbox_id: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("sandbox_id", metavar="ID")
+@id_argument
 @as_json_option
 def usage(sandbox_id: str, as_json: bool) -> None:
     """Show what a running sandbox uses now."""
     value = call(lambda client: client.show(sandbox_id, "usage"))
-    print_json(value) if as_json else print_record(value)
+    print_json(value) if as_json else print_usage(value)

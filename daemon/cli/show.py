@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -42,21 +44,27 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Aligned columns; with colours on a terminal, unfolded when read by a program."""
-    from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    width = None if sys.stdout.isatty() else 10_000
-    console = Console(width=width, markup=False, highlight=False)
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    terminal = sys.stdout.isatty()
+    console = Console(
+        width=None if terminal else 10_000,
+        force_terminal=terminal and "NO_COLOR" not in os.environ,
+        markup=False,
+        highlight=False,
+    )
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(Text(column), overflow="fold")
     for row in rows:
         table.add_row(*(Text(clean(cell), style=_style(cell)) for cell in row))
-    console.print(table)
+    with console.capture() as captured:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()), color=console.is_terminal)
 
 
 def _style(cell: object) -> str:
@@ -67,8 +75,9 @@ def _style(cell: object) -> str:
 def print_error(error: CommandError) -> None:
     """On stderr, red on a terminal: the title, then the detail, then the reasons, each once."""
     click.secho(f"container-kit: {clean(error.title)}", fg="red", err=True)
-    lines = [error.detail] if error.detail and error.detail != error.title else []
-    lines += [f"- {reason}" for reason in error.reasons if reason != error.detail]
+    lines = [f"- {reason}" for reason in error.reasons]
+    if len(lines) <= 1 and error.detail != error.title:
+        lines = [error.detail] if error.detail and not error.reasons else [*error.reasons]
     for line in lines:
         click.secho(f"  {clean(line)}", fg="red", err=True)
 
@@ -87,6 +96,31 @@ def print_report(report: dict[str, Any]) -> None:
     print_table(("CONTROL", "DETAIL"), controls)
 
 
-def print_record(record: dict[str, Any]) -> None:
-    """One value a line."""
-    print_table(("NAME", "VALUE"), list(record.items()))
+def print_usage(usage: dict[str, int]) -> None:
+    """One value a line, in units that fit."""
+    print_table(("NAME", "VALUE"), [_in_units(name, value) for name, value in usage.items()])
+
+
+def _in_units(name: str, value: int) -> tuple[str, str]:
+    if name.endswith("_ns"):
+        return name.removesuffix("_ns"), f"{value / 1e6:,.1f} ms"
+    if name.endswith("_bytes"):
+        return name.removesuffix("_bytes"), size(value)
+    return name, str(value)
+
+
+def size(size_bytes: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size_bytes < 1024:
+            return f"{size_bytes:.3g} {unit}"
+        size_bytes /= 1024
+    return f"{size_bytes:.3g} TiB"
+
+
+def age(since: str) -> str:
+    """Of an ISO 8601 date, in its largest unit."""
+    seconds = max(0, (datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds())
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f}{unit}"
+    return f"{seconds:.0f}s"

@@ -15,7 +15,7 @@ from daemon.cli.show import print_json, print_report
 @sandbox_options
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def validate(as_json: bool, **given: Any) -> None:
-    """Judge a sandbox without launching it: exits 0 if it may run, 1 if it is blocked."""
+    """Judge a sandbox without launching it. Exits 1 if it is blocked."""
     options = build_options(given)
     report = call(lambda client: client.validate(options))
     print_json(report) if as_json else print_report(report)
