@@ -140,11 +140,12 @@ class InotifySensor:
         )
 
     def _handle(self, event: pyinotify.Event) -> None:
-        folder = self._folders.get(event.wd)
-        if event.mask & pyinotify.IN_Q_OVERFLOW:
+        if event.mask & pyinotify.IN_Q_OVERFLOW:  # it has no watch
             self._overflow += 1
             self._look_soon()
-        elif folder is not None and event.mask & (_GONE | pyinotify.IN_IGNORED):
+            return
+        folder = self._folders.get(event.wd)
+        if folder is not None and event.mask & (_GONE | pyinotify.IN_IGNORED):
             self._forget(event.wd)
             self._look_soon()
         elif folder is not None and event.name:
@@ -242,16 +243,20 @@ class _Notifier(pyinotify.Notifier):
         self._descriptor = manager.get_fd()
 
     def read_events(self) -> None:
+        """What repeats in a batch is dropped here, as it costs the least here; not the coming and going."""
         try:
             data = os.read(self._descriptor, READ_BYTES)
         except BlockingIOError:
             return
+        seen = set()
         while data:
             number, mask, cookie, length = _HEADER.unpack_from(data)
             end = _HEADER.size + length
             name = os.fsdecode(data[_HEADER.size : end].rstrip(b"\0"))
-            self.append_event(pyinotify._RawEvent(number, mask, cookie, name))  # noqa: SLF001 - it has no other
             data = data[end:]
+            if (number, mask, name) not in seen or mask & _NAMES:
+                seen.add((number, mask, name))
+                self.append_event(pyinotify._RawEvent(number, mask, cookie, name))  # noqa: SLF001 - it has no other
 
     def process_events(self) -> None:
         super().process_events()

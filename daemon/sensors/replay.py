@@ -83,10 +83,10 @@ class ReplaySensor:
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             raise SensorError(f"replay: {path}: {error.strerror}: name a file that was recorded") from error
-        self._file = os.fdopen(descriptor, "rb")
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            self._file.close()
+            os.close(descriptor)
             raise SensorError(f"replay: {path}: not a regular file: name a file that was recorded")
+        self._file = os.fdopen(descriptor, "rb")
         self._malformed = 0
         self._closed = False
 
