@@ -68,7 +68,7 @@ class InodeGuard:
         self._own_pid = os.getpid()
         self._closed = False
         self._loop = asyncio.get_running_loop()
-        self._stop = os.eventfd(0, os.EFD_CLOEXEC)
+        self._stop = self._eventfd()
         self._thread = threading.Thread(target=self._run, name="inode-guard", daemon=True)
         self._thread.start()
         self._watch_timer = self._loop.call_later(ANSWER_DEADLINE_S, self._watch_thread)
@@ -119,6 +119,13 @@ class InodeGuard:
             os.close(self._stop)
         self._hand_over()
         self._batches.close()
+
+    def _eventfd(self) -> int:
+        try:
+            return os.eventfd(0, os.EFD_CLOEXEC)
+        except OSError as error:
+            self._group.close()
+            raise SensorError(f"fanotify: {error.strerror}: raise the limit of open files") from error
 
     # --- in the thread
 

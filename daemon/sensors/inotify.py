@@ -20,7 +20,7 @@ from typing import ClassVar, Final
 from daemon.errors import SensorError
 from daemon.events import Event, HostFileChanged, Process, Tier
 from daemon.sensors.batches import Batches
-from daemon.sensors.places import Places, entries
+from daemon.sensors.places import Places
 from daemon.sensors.watches import Watch
 
 with warnings.catch_warnings():
@@ -108,7 +108,8 @@ class InotifySensor:
         self._renew()
         if self._unwatched + self._places.beyond > before:
             raise SensorError(
-                "inotify: some folders cannot be watched: raise fs.inotify.max_user_watches, or watch fewer"
+                "inotify: some folders cannot be watched: raise fs.inotify.max_user_watches and the limit of "
+                "open files, or watch fewer"
             )
         self._states = {place: _state(place) for place in self._places.files}
 
@@ -182,7 +183,7 @@ class InotifySensor:
         before = set(self._masks)
         self._renew()
         for folder in self._places.within.keys() - before:
-            for path in entries(folder):
+            for path in self._entries(folder):
                 self._found[path, "created"] = self._places.within[folder]
         for place, watch in self._places.files.items():
             was, now = self._states.get(place), _state(place)
@@ -190,6 +191,15 @@ class InotifySensor:
             if change := _difference(was, now):
                 self._found[place, change] = watch
         self._tell()
+
+    def _entries(self, folder: str) -> list[str]:
+        try:
+            return [str(path) for path in Path(folder).iterdir()]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError:
+            self._unwatched += 1
+            return []
 
     def _renew(self) -> None:
         """Again until nothing has changed meanwhile: a folder may come or go while others are watched."""
@@ -218,8 +228,11 @@ class InotifySensor:
         """By a descriptor: pyinotify refuses names that are not valid UTF-8."""
         try:
             descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return  # gone again
+        except OSError:
+            self._unwatched += 1
+            return
         try:
             (number,) = self._manager.add_watch(f"/proc/self/fd/{descriptor}", mask, quiet=False).values()
         except pyinotify.WatchManagerError:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from typing import ClassVar
 
+from daemon.errors import SensorError
 from daemon.events import Event, File, Tier
 from daemon.sensors.batches import Batches
 from daemon.sensors.connector import Connector
@@ -33,7 +34,11 @@ class NetlinkSensor:
         self._survey_timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._connector = Connector()
-        self._survey()
+        try:
+            self._survey()
+        except OSError as error:
+            self._connector.close()
+            raise SensorError(f"proc connector: /proc: {error.strerror}: no process can be placed") from error
         self._loop.add_reader(self._connector.socket, self._read)
 
     @property
