@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from daemon.errors import SensorError
 from daemon.events import Event, File, HostExecuted, ProcessExecuted, Tier
@@ -37,6 +36,7 @@ REMEMBERED = 4096
 FILES_A_PROCESS = 8
 PAGES_A_TURN = 8
 _LOADER = re.compile(r"/ld[-.][^/]*$")  # of the C libraries: opened after the program itself
+FORGOTTEN = ""
 RETRY_S = 0.05
 PATIENCE_S = 2.0
 
@@ -50,10 +50,12 @@ class _Execution:
 
 
 class FanotifySensor:
-    """Alone it reports ProcessExecuted, several a program. Beside the proc connector, which reports those
-    itself, it lends it the files of processes that ended; in both cases it reports HostExecuted."""
+    """Alone it reports ProcessExecuted, several a program, with the process as it was before the new one is
+    in place. Beside the proc connector, which reports those itself, it lends it the files of processes that
+    ended. In both cases it reports HostExecuted.
+    """
 
-    tier: ClassVar[Tier] = Tier.NETLINK
+    tier = Tier.NETLINK
 
     def __init__(self, beside: NetlinkSensor | None = None) -> None:
         """In the loop's thread. Raises SensorError where the host lacks it."""
@@ -97,7 +99,9 @@ class FanotifySensor:
 
     def forget(self, container: str) -> None:
         """Its mark goes with its file system, whose device number the next container may have."""
-        self._containers = {device: of for device, of in self._containers.items() if of != container}
+        for device, of in self._containers.items():
+            if of == container:
+                self._containers[device] = FORGOTTEN
 
     def opened(self, pid: int) -> File | None:
         """What the process opened to execute at its first exec since it was last asked about."""
@@ -144,11 +148,11 @@ class FanotifySensor:
         finally:
             os.close(notification.descriptor)
         sandbox = self._containers.get(file.device)
-        if sandbox is None:
+        if sandbox is None:  # of a layer on another disk, that overlayfs gives a number of its own
             self._lost["unattributed"] += 1
-            return
-        self._remember(notification.pid, file)
-        yield from self._judged(_Execution(time.monotonic_ns(), sandbox, notification.pid, file))
+        elif sandbox != FORGOTTEN:
+            self._remember(notification.pid, file)
+            yield from self._judged(_Execution(time.monotonic_ns(), sandbox, notification.pid, file))
 
     def _judged(self, execution: _Execution) -> Iterator[Event]:
         origin = self._origin(execution.pid)

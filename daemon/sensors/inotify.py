@@ -15,7 +15,7 @@ import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
 from daemon.errors import SensorError
 from daemon.events import Event, HostFileChanged, Process, Tier
@@ -54,7 +54,7 @@ pyinotify.log.setLevel(logging.CRITICAL)
 class InotifySensor:
     """Reports HostFileChanged; the same change of the same file once a batch."""
 
-    tier: ClassVar[Tier] = Tier.INOTIFY
+    tier = Tier.INOTIFY
 
     def __init__(self, watches: Iterable[Watch] = ()) -> None:
         """In the loop's thread. Raises SensorError where the kernel has no instance or watch left."""
@@ -103,7 +103,7 @@ class InotifySensor:
             self._stop()
 
     def _start(self) -> None:
-        """What is there already is no change."""
+        """What a new watch finds is no change; of the others something may wait to be told."""
         before = self._unwatched + self._places.beyond
         self._renew()
         if self._unwatched + self._places.beyond > before:
@@ -111,7 +111,10 @@ class InotifySensor:
                 "inotify: some folders cannot be watched: raise fs.inotify.max_user_watches and the limit of "
                 "open files, or watch fewer"
             )
-        self._states = {place: _state(place) for place in self._places.files}
+        self._states = {
+            place: self._states[place] if place in self._states else _state(place)
+            for place in self._places.files
+        }
 
     def _stop(self) -> None:
         self._loop.remove_reader(self._manager.get_fd())

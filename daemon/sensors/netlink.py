@@ -7,7 +7,6 @@ import errno
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
-from typing import ClassVar
 
 from daemon.errors import SensorError
 from daemon.events import Event, File, Tier
@@ -24,7 +23,7 @@ SURVEY_DELAY_S = 1.0
 class NetlinkSensor:
     """Reports the processes of every container, watched or not, and none of the host."""
 
-    tier: ClassVar[Tier] = Tier.NETLINK
+    tier = Tier.NETLINK
 
     def __init__(self, expect: Expect = lambda container: None) -> None:
         """In the loop's thread. Raises SensorError where the host has no proc connector."""

@@ -26,7 +26,7 @@ from daemon.events import (
     SyscallMade,
     Tier,
 )
-from daemon.sensors.attribution import HOST, age_s, container_of, read_proc, start_ticks, threads_of
+from daemon.sensors.attribution import HOST, age_s, container_of, other_thread, read_proc, start_ticks
 from daemon.sensors.connector import Message, What
 from daemon.sensors.drift import Baselines, Expect
 from daemon.sensors.genealogy import RUNC_LAST_STAGE, Genealogy, Kin, child_of, is_runtime
@@ -67,6 +67,7 @@ class Processes:
         known = set(self._kin.pids())
         for pid in known - running:
             self._kin.forget(pid)
+        self._leaderless &= running
         for _, pid in sorted((start_ticks(pid), pid) for pid in running - known):
             with suppress(OSError):
                 yield from self._place(pid, Kin(HOST, Process(pid=pid)), time_ns, already_running=True)
@@ -143,7 +144,7 @@ class Processes:
         tid, pid, status, _ = message.numbers
         if tid != pid and pid not in self._leaderless:
             return
-        if len(threads_of(pid)) > 1:  # its first is among them, dead or alive
+        if other_thread(pid):
             self._leaderless.add(pid)
             return
         self._leaderless.discard(pid)
@@ -153,16 +154,18 @@ class Processes:
 
     def _changed_identity(self, message: Message) -> Iterator[Event]:
         """The connector does not tell by which call: the one is named that can do what all the others can."""
-        _, pid, real, effective = message.numbers
+        tid, pid, real, effective = message.numbers
         kin = self._kin.get(pid)
         if kin is None or not kin.inside:
             return
-        seen = observe(pid, kin.process)
-        uid = effective if message.what == What.UID else seen.process.uid
-        kin.process = replace(seen.process, uid=uid)
-        drift = self._judged(kin, replace(seen, process=kin.process))
+        seen = observe(tid, replace(kin.process, tid=tid))  # a thread alone may change, by the system call
+        if message.what == What.UID:
+            seen = replace(seen, process=replace(seen.process, uid=effective))
+        if tid == pid:
+            kin.process = seen.process
+        changed, drift = replace(kin, process=seen.process), self._judged(kin, seen)
         call = "setresuid" if message.what == What.UID else "setresgid"
-        yield SyscallMade(**_of(kin, message.time_ns, drift), syscall=call, arguments=(real, effective))
+        yield SyscallMade(**_of(changed, message.time_ns, drift), syscall=call, arguments=(real, effective))
 
     def _traced(self, message: Message) -> Iterator[Event]:
         _, target, _, tracer = message.numbers

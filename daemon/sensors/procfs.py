@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import psutil
 
@@ -49,7 +49,7 @@ class ProcfsSensor:
     Without `announced` it is the only sensor, and reports Enrolled for each process that it finds.
     """
 
-    tier: ClassVar[Tier] = Tier.PROCFS
+    tier = Tier.PROCFS
 
     def __init__(
         self, expect: Expect, announced: Announced | None = None, *, interval_s: float = INTERVAL_S

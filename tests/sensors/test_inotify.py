@@ -238,6 +238,14 @@ FLOOD = "os.chmod(sys.argv[1], 0o600); open(sys.argv[1]).close()"
 """Alternating, as the kernel merges an event with the one before it if they are the same."""
 
 
+async def test_a_new_watch_swallows_nothing_of_the_others(tmp_path: Path, file: Path) -> None:
+    """What happened before it, and has not been read yet."""
+    async with collecting(sensor := InotifySensor([Watch(tmp_path / "missing", "persistence")])) as events:
+        (tmp_path / "missing").write_text("x")
+        sensor.add(canary(file))
+        await eventually(lambda: ("missing", "created") in changes(events, tmp_path))
+
+
 async def test_an_overflow_is_counted_and_made_good(tmp_path: Path, file: Path) -> None:
     """The loop is stuck while more happens than the kernel's queue holds."""
     limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())

@@ -131,6 +131,16 @@ async def test_a_change_of_the_uid(start: Start) -> None:
     assert executed.drift == Drift.NONE
 
 
+async def test_a_change_of_one_threads_uid(start: Start) -> None:
+    async with collecting(NetlinkSensor()) as events:
+        container = await asyncio.to_thread(start, "/workload", "thread", "1000")
+        await eventually(lambda: over(events, container.id))
+    (changed,) = [e for e in events.of(SyscallMade, container.id) if e.arguments == (1000, 1000)]
+    assert changed.process.uid == 1000
+    assert changed.process.tid != changed.process.pid
+    assert events.of(ProcessExited, container.id)[-1].process.uid == 0
+
+
 async def test_a_set_uid_program_drifts(start: Start, workload: Path, tmp_path: Path) -> None:
     shutil.copy(workload, tmp_path / "powerful")
     (tmp_path / "powerful").chmod(0o4755)
