@@ -63,7 +63,7 @@ class FanotifySensor:
         self._beside = beside
         self._host = own_namespaces()["mnt_ns"]
         self._containers: dict[int, str] = {}
-        self._opened: OrderedDict[int, list[File]] = OrderedDict()
+        self._opened: OrderedDict[int, list[tuple[str, File]]] = OrderedDict()
         self._pending: list[_Execution] = []
         self._pending_timer: asyncio.TimerHandle | None = None
         self._lost = {"overflow": 0, "unattributed": 0, "unreadable": 0}
@@ -103,14 +103,14 @@ class FanotifySensor:
             if of == container:
                 self._containers[device] = FORGOTTEN
 
-    def opened(self, pid: int) -> File | None:
-        """What the process opened to execute at its first exec since it was last asked about."""
+    def opened(self, pid: int) -> tuple[str, File] | None:
+        """Container and file of its first exec since it was last asked about."""
         self._read()
-        files = self._opened.get(pid, [])
-        file = files.pop(0) if files else None
-        if not files:
+        opened = self._opened.get(pid, [])
+        first = opened.pop(0) if opened else None
+        if not opened:
             self._opened.pop(pid, None)
-        return file
+        return first
 
     def events(self) -> AsyncIterator[list[Event]]:
         return self._batches.iterate()
@@ -151,7 +151,7 @@ class FanotifySensor:
         if sandbox is None:  # of a layer on another disk, that overlayfs gives a number of its own
             self._lost["unattributed"] += 1
         elif sandbox != FORGOTTEN:
-            self._remember(notification.pid, file)
+            self._remember(notification.pid, sandbox, file)
             yield from self._judged(_Execution(time.monotonic_ns(), sandbox, notification.pid, file))
 
     def _judged(self, execution: _Execution) -> Iterator[Event]:
@@ -194,10 +194,10 @@ class FanotifySensor:
         origin = container_of(pid)
         return self._beside.origin(pid) if origin is None and self._beside else origin
 
-    def _remember(self, pid: int, file: File) -> None:
-        files = self._opened.setdefault(pid, [])
-        if len(files) < FILES_A_PROCESS and not (files and _LOADER.search(file.path)):
-            files.append(file)
+    def _remember(self, pid: int, sandbox: str, file: File) -> None:
+        opened = self._opened.setdefault(pid, [])
+        if len(opened) < FILES_A_PROCESS and not (opened and _LOADER.search(file.path)):
+            opened.append((sandbox, file))
         if len(self._opened) > REMEMBERED:
             self._opened.popitem(last=False)
 
