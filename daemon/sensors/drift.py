@@ -96,7 +96,7 @@ def _powers(process: Process, measure: Process | None, expectation: Expectation 
     allowed = expectation.capabilities if expectation else measure.capabilities if measure else 0
     uid = expectation.uid if expectation else measure.uid if measure else 0
     drift = Drift.CAPABILITIES if process.capabilities & ~allowed else Drift.NONE
-    return drift | (Drift.UID if process.uid == 0 != uid else Drift.NONE)
+    return drift | (Drift.UID if process.uid == 0 and uid != 0 else Drift.NONE)
 
 
 def _number(process: Process, name: str) -> int:

@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from daemon.errors import SensorError
 from daemon.events import Event, File, HostExecuted, ProcessExecuted, Tier
@@ -37,6 +36,7 @@ REMEMBERED = 4096
 FILES_A_PROCESS = 8
 PAGES_A_TURN = 8
 _LOADER = re.compile(r"/ld[-.][^/]*$")  # of the C libraries: opened after the program itself
+FORGOTTEN = ""
 RETRY_S = 0.05
 PATIENCE_S = 2.0
 
@@ -50,10 +50,12 @@ class _Execution:
 
 
 class FanotifySensor:
-    """Alone it reports ProcessExecuted, several a program. Beside the proc connector, which reports those
-    itself, it lends it the files of processes that ended; in both cases it reports HostExecuted."""
+    """Alone it reports ProcessExecuted, several a program, with the process as it was before the new one is
+    in place. Beside the proc connector, which reports those itself, it lends it the files of processes that
+    ended. In both cases it reports HostExecuted.
+    """
 
-    tier: ClassVar[Tier] = Tier.NETLINK
+    tier = Tier.NETLINK
 
     def __init__(self, beside: NetlinkSensor | None = None) -> None:
         """In the loop's thread. Raises SensorError where the host lacks it."""
@@ -61,7 +63,7 @@ class FanotifySensor:
         self._beside = beside
         self._host = own_namespaces()["mnt_ns"]
         self._containers: dict[int, str] = {}
-        self._opened: OrderedDict[int, list[File]] = OrderedDict()
+        self._opened: OrderedDict[int, list[tuple[str, File]]] = OrderedDict()
         self._pending: list[_Execution] = []
         self._pending_timer: asyncio.TimerHandle | None = None
         self._lost = {"overflow": 0, "unattributed": 0, "unreadable": 0}
@@ -97,16 +99,18 @@ class FanotifySensor:
 
     def forget(self, container: str) -> None:
         """Its mark goes with its file system, whose device number the next container may have."""
-        self._containers = {device: of for device, of in self._containers.items() if of != container}
+        for device, of in self._containers.items():
+            if of == container:
+                self._containers[device] = FORGOTTEN
 
-    def opened(self, pid: int) -> File | None:
-        """What the process opened to execute at its first exec since it was last asked about."""
+    def opened(self, pid: int) -> tuple[str, File] | None:
+        """Container and file of its first exec since it was last asked about."""
         self._read()
-        files = self._opened.get(pid, [])
-        file = files.pop(0) if files else None
-        if not files:
+        opened = self._opened.get(pid, [])
+        first = opened.pop(0) if opened else None
+        if not opened:
             self._opened.pop(pid, None)
-        return file
+        return first
 
     def events(self) -> AsyncIterator[list[Event]]:
         return self._batches.iterate()
@@ -144,11 +148,11 @@ class FanotifySensor:
         finally:
             os.close(notification.descriptor)
         sandbox = self._containers.get(file.device)
-        if sandbox is None:
+        if sandbox is None:  # of a layer on another disk, that overlayfs gives a number of its own
             self._lost["unattributed"] += 1
-            return
-        self._remember(notification.pid, file)
-        yield from self._judged(_Execution(time.monotonic_ns(), sandbox, notification.pid, file))
+        elif sandbox != FORGOTTEN:
+            self._remember(notification.pid, sandbox, file)
+            yield from self._judged(_Execution(time.monotonic_ns(), sandbox, notification.pid, file))
 
     def _judged(self, execution: _Execution) -> Iterator[Event]:
         origin = self._origin(execution.pid)
@@ -190,10 +194,10 @@ class FanotifySensor:
         origin = container_of(pid)
         return self._beside.origin(pid) if origin is None and self._beside else origin
 
-    def _remember(self, pid: int, file: File) -> None:
-        files = self._opened.setdefault(pid, [])
-        if len(files) < FILES_A_PROCESS and not (files and _LOADER.search(file.path)):
-            files.append(file)
+    def _remember(self, pid: int, sandbox: str, file: File) -> None:
+        opened = self._opened.setdefault(pid, [])
+        if len(opened) < FILES_A_PROCESS and not (opened and _LOADER.search(file.path)):
+            opened.append((sandbox, file))
         if len(self._opened) > REMEMBERED:
             self._opened.popitem(last=False)
 

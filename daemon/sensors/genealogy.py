@@ -16,6 +16,7 @@ ENDED_LIMIT: Final = 8192
 LINEAGE_LIMIT: Final = 16
 # Their children may be put into a container at any moment; names as the kernel cuts them (15 bytes).
 _RUNTIMES = frozenset({"containerd-shim", "runc", "crun", "youki", "runsc", "conmon", "exe"})
+_NAMES_ITS_STAGES = ("containerd-shim", "runc", "exe")  # the last is how runc starts itself
 RUNC_LAST_STAGE: Final = "runc:[2:INIT]"
 """Of libcontainer/nsenter, after runc:[0:PARENT] and runc:[1:CHILD]: it becomes the container's program."""
 
@@ -26,8 +27,8 @@ class Kin:
 
     container: str
     process: Process
-    entering: bool = False
-    """Of the host, yet descended from a container runtime: it may be in a container by now."""
+    runtime: str = ""
+    """Of the host, yet descended from this container runtime: it may be in a container by now."""
     inside: bool = False
     """It runs a program of the container: no longer the runtime that prepares it."""
 
@@ -99,3 +100,9 @@ def child_of(parent: Kin, pid: int) -> Kin:
 
 def is_runtime(comm: str) -> bool:
     return comm in _RUNTIMES or comm.startswith("runc:[")
+
+
+def may_have_entered(kin: Kin) -> bool:
+    """Whether one that ended unseen may have been a container's: runc's tell by name, others do not."""
+    tells = kin.runtime.startswith(_NAMES_ITS_STAGES)
+    return kin.process.comm == RUNC_LAST_STAGE or bool(kin.runtime and not tells)

@@ -20,7 +20,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
-from typing import ClassVar
 
 from daemon.errors import SensorError
 from daemon.events import Event, File, FileOpened, Process, SensorFailed, Tier
@@ -55,7 +54,7 @@ class InodeGuard:
     It guards the inode that is at the path now: a file that replaces it must be guarded anew.
     """
 
-    tier: ClassVar[Tier] = Tier.NETLINK
+    tier = Tier.NETLINK
 
     def __init__(self) -> None:
         """In the loop's thread. Raises SensorError where the kernel or the privileges lack."""
@@ -66,9 +65,9 @@ class InodeGuard:
         self._decided: deque[Event] = deque()
         self._answers = self._answering = self._answering_before = 0
         self._own_pid = os.getpid()
-        self._closed = False
+        self._closed = self._given_up = False
         self._loop = asyncio.get_running_loop()
-        self._stop = os.eventfd(0, os.EFD_CLOEXEC)
+        self._stop = self._eventfd()
         self._thread = threading.Thread(target=self._run, name="inode-guard", daemon=True)
         self._thread.start()
         self._watch_timer = self._loop.call_later(ANSWER_DEADLINE_S, self._watch_thread)
@@ -111,7 +110,7 @@ class InodeGuard:
             return
         self._closed = True
         self._watch_timer.cancel()
-        self._group.give_up()
+        self._give_up()
         os.eventfd_write(self._stop, 1)
         await asyncio.to_thread(self._thread.join, ANSWER_DEADLINE_S)
         if not self._thread.is_alive():
@@ -119,6 +118,13 @@ class InodeGuard:
             os.close(self._stop)
         self._hand_over()
         self._batches.close()
+
+    def _eventfd(self) -> int:
+        try:
+            return os.eventfd(0, os.EFD_CLOEXEC)
+        except OSError as error:
+            self._group.close()
+            raise SensorError(f"fanotify: {error.strerror}: raise the limit of open files") from error
 
     # --- in the thread
 
@@ -128,7 +134,7 @@ class InodeGuard:
         poll.register(self._stop, select.POLLIN)
         poll.register(self._group, select.POLLIN)
         try:
-            while self._stop not in [descriptor for descriptor, _ in poll.poll()]:
+            while not self._given_up and self._stop not in [descriptor for descriptor, _ in poll.poll()]:
                 self._answer_page()
         finally:
             self._group.give_up()
@@ -208,8 +214,12 @@ class InodeGuard:
         self._answering_before = self._answering
         self._watch_timer = self._loop.call_later(ANSWER_DEADLINE_S, self._watch_thread)
 
-    def _fail(self) -> None:
+    def _give_up(self) -> None:
+        self._given_up = True
         self._group.give_up()
+
+    def _fail(self) -> None:
+        self._give_up()
         reason = "an open of a guarded file could not be answered: no file is guarded any more"
         self._batches.put(
             [

@@ -15,12 +15,12 @@ import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
 from daemon.errors import SensorError
 from daemon.events import Event, HostFileChanged, Process, Tier
 from daemon.sensors.batches import Batches
-from daemon.sensors.places import Places, entries
+from daemon.sensors.places import Places
 from daemon.sensors.watches import Watch
 
 with warnings.catch_warnings():
@@ -54,7 +54,7 @@ pyinotify.log.setLevel(logging.CRITICAL)
 class InotifySensor:
     """Reports HostFileChanged; the same change of the same file once a batch."""
 
-    tier: ClassVar[Tier] = Tier.INOTIFY
+    tier = Tier.INOTIFY
 
     def __init__(self, watches: Iterable[Watch] = ()) -> None:
         """In the loop's thread. Raises SensorError where the kernel has no instance or watch left."""
@@ -103,14 +103,18 @@ class InotifySensor:
             self._stop()
 
     def _start(self) -> None:
-        """What is there already is no change."""
+        """What a new watch finds is no change; of the others something may wait to be told."""
         before = self._unwatched + self._places.beyond
         self._renew()
         if self._unwatched + self._places.beyond > before:
             raise SensorError(
-                "inotify: some folders cannot be watched: raise fs.inotify.max_user_watches, or watch fewer"
+                "inotify: some folders cannot be watched: raise fs.inotify.max_user_watches and the limit of "
+                "open files, or watch fewer"
             )
-        self._states = {place: _state(place) for place in self._places.files}
+        self._states = {
+            place: self._states[place] if place in self._states else _state(place)
+            for place in self._places.files
+        }
 
     def _stop(self) -> None:
         self._loop.remove_reader(self._manager.get_fd())
@@ -140,11 +144,12 @@ class InotifySensor:
         )
 
     def _handle(self, event: pyinotify.Event) -> None:
-        folder = self._folders.get(event.wd)
-        if event.mask & pyinotify.IN_Q_OVERFLOW:
+        if event.mask & pyinotify.IN_Q_OVERFLOW:  # it has no watch
             self._overflow += 1
             self._look_soon()
-        elif folder is not None and event.mask & (_GONE | pyinotify.IN_IGNORED):
+            return
+        folder = self._folders.get(event.wd)
+        if folder is not None and event.mask & (_GONE | pyinotify.IN_IGNORED):
             self._forget(event.wd)
             self._look_soon()
         elif folder is not None and event.name:
@@ -181,7 +186,7 @@ class InotifySensor:
         before = set(self._masks)
         self._renew()
         for folder in self._places.within.keys() - before:
-            for path in entries(folder):
+            for path in self._entries(folder):
                 self._found[path, "created"] = self._places.within[folder]
         for place, watch in self._places.files.items():
             was, now = self._states.get(place), _state(place)
@@ -189,6 +194,15 @@ class InotifySensor:
             if change := _difference(was, now):
                 self._found[place, change] = watch
         self._tell()
+
+    def _entries(self, folder: str) -> list[str]:
+        try:
+            return [str(path) for path in Path(folder).iterdir()]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError:
+            self._unwatched += 1
+            return []
 
     def _renew(self) -> None:
         """Again until nothing has changed meanwhile: a folder may come or go while others are watched."""
@@ -217,8 +231,11 @@ class InotifySensor:
         """By a descriptor: pyinotify refuses names that are not valid UTF-8."""
         try:
             descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return  # gone again
+        except OSError:
+            self._unwatched += 1
+            return
         try:
             (number,) = self._manager.add_watch(f"/proc/self/fd/{descriptor}", mask, quiet=False).values()
         except pyinotify.WatchManagerError:
@@ -242,16 +259,20 @@ class _Notifier(pyinotify.Notifier):
         self._descriptor = manager.get_fd()
 
     def read_events(self) -> None:
+        """What repeats in a batch is dropped here, as it costs the least here; not the coming and going."""
         try:
             data = os.read(self._descriptor, READ_BYTES)
         except BlockingIOError:
             return
+        seen = set()
         while data:
             number, mask, cookie, length = _HEADER.unpack_from(data)
             end = _HEADER.size + length
             name = os.fsdecode(data[_HEADER.size : end].rstrip(b"\0"))
-            self.append_event(pyinotify._RawEvent(number, mask, cookie, name))  # noqa: SLF001 - it has no other
             data = data[end:]
+            if (number, mask, name) not in seen or mask & _NAMES:
+                seen.add((number, mask, name))
+                self.append_event(pyinotify._RawEvent(number, mask, cookie, name))  # noqa: SLF001 - it has no other
 
     def process_events(self) -> None:
         super().process_events()

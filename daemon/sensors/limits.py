@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from typing import ClassVar
 
 from daemon.errors import SensorError
 from daemon.events import Event, LimitReached, Process, Tier
@@ -19,7 +18,7 @@ INTERVAL_S = 0.5
 class LimitsSensor:
     """What is counted before a container is watched is not reported; each sample reports what it added."""
 
-    tier: ClassVar[Tier] = Tier.CGROUP
+    tier = Tier.CGROUP
 
     def __init__(self, interval_s: float = INTERVAL_S) -> None:
         self._interval_s = interval_s
@@ -81,7 +80,7 @@ class LimitsSensor:
                     sandbox=container,
                     process=Process(pid=counters.pid),
                     tier=self.tier,
-                    kind=hit.kind,
+                    kind=str(hit.kind),
                     limit=hit.limit,
                     used=hit.used,
                 )

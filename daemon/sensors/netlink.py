@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import errno
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from typing import ClassVar
 
-from daemon.events import Event, File, Tier
+from daemon.errors import SensorError
+from daemon.events import Event, Tier
 from daemon.sensors.batches import Batches
 from daemon.sensors.connector import Connector
 from daemon.sensors.drift import Expect
-from daemon.sensors.processes import Processes
+from daemon.sensors.processes import Opened, Processes
 
 TURN_S = 0.005
 """The longest that the loop is held up before others have their turn."""
@@ -23,7 +23,7 @@ SURVEY_DELAY_S = 1.0
 class NetlinkSensor:
     """Reports the processes of every container, watched or not, and none of the host."""
 
-    tier: ClassVar[Tier] = Tier.NETLINK
+    tier = Tier.NETLINK
 
     def __init__(self, expect: Expect = lambda container: None) -> None:
         """In the loop's thread. Raises SensorError where the host has no proc connector."""
@@ -33,7 +33,11 @@ class NetlinkSensor:
         self._survey_timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._connector = Connector()
-        self._survey()
+        try:
+            self._survey()
+        except OSError as error:
+            self._connector.close()
+            raise SensorError(f"proc connector: /proc: {error.strerror}: no process can be placed") from error
         self._loop.add_reader(self._connector.socket, self._read)
 
     @property
@@ -51,8 +55,15 @@ class NetlinkSensor:
         """The container of a process that lives or has lately ended, "" for the host, None if unknown."""
         return self._processes.origin(pid)
 
-    def ask(self, opened: Callable[[int], File | None]) -> None:
-        """From now on, which file a process had executed that ended before /proc was read."""
+    @property
+    def unplaced(self) -> int:
+        """Children of a container runtime that ended before they were looked at: its helpers nearly all, and
+        counted apart, as they are many on a busy machine. A program could hide among them that was started
+        from outside, calls itself its runtime's child (CLONE_PARENT) and ends at once."""
+        return self._processes.unplaced
+
+    def ask(self, opened: Opened) -> None:
+        """From now on, what a process had executed that ended before /proc was read."""
         self._processes.opened = opened
 
     def events(self) -> AsyncIterator[list[Event]]:
@@ -69,11 +80,9 @@ class NetlinkSensor:
 
     def _read(self) -> None:
         end_s = time.monotonic() + TURN_S
-        found: list[Event] = []
         with suppress(BlockingIOError):
             while time.monotonic() < end_s:
-                found += self._next()
-        self._batches.put(found)
+                self._batches.put(self._next())
 
     def _next(self) -> Iterator[Event]:
         try:

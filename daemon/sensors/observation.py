@@ -96,6 +96,13 @@ def last_pid_of(pid: int) -> int:
     return int(_fields(pid).get("NSpid", "0").split()[-1])
 
 
+def mount_namespace_of(pid: int) -> int:
+    """0 if it has ended."""
+    with while_running(pid):
+        return _namespace(pid, "mnt")
+    return 0
+
+
 def own_namespaces() -> dict[str, Any]:
     """The daemon's, which are the host's: mnt_ns, pid_ns, net_ns, user_ns."""
     return _namespaces(os.getpid())
@@ -126,8 +133,12 @@ def _namespaces(pid: int) -> dict[str, Any]:
     found = {}
     with while_running(pid):
         for field, name in _NAMESPACES.items():
-            found[field] = int(os.readlink(f"/proc/{pid}/ns/{name}").partition("[")[2].rstrip("]"))
+            found[field] = _namespace(pid, name)
     return found
+
+
+def _namespace(pid: int, name: str) -> int:
+    return int(os.readlink(f"/proc/{pid}/ns/{name}").partition("[")[2].rstrip("]"))
 
 
 def _root(pid: int) -> tuple[int, int] | None:

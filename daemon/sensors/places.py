@@ -25,7 +25,7 @@ class Places:
         self.above: set[str] = set()
         """Folders on the way to them, there or not."""
         self.beyond = 0
-        """Folders that are too many to be watched."""
+        """Folders that are too many to be watched, or cannot be looked into."""
         for watch in watches:
             for place in _places(watch.path):
                 self._add(place, watch)
@@ -46,9 +46,15 @@ class Places:
         self.files[place] = watch
         self.above.update(str(folder) for folder in Path(place).parents)
         if Path(place).is_dir():
-            below = list(islice(_below(place), FOLDERS_LIMIT + 1)) if watch.below else [place]
+            below = list(islice(self._below(place), FOLDERS_LIMIT + 1)) if watch.below else [place]
             self.beyond += len(below) > FOLDERS_LIMIT
             self.within |= dict.fromkeys(below[:FOLDERS_LIMIT], watch)
+
+    def _below(self, folder: str) -> Iterator[str]:
+        return (path for path, _, _ in os.walk(folder, onerror=self._refuse))
+
+    def _refuse(self, error: OSError) -> None:
+        self.beyond += not isinstance(error, FileNotFoundError | NotADirectoryError)
 
 
 def _places(path: Path) -> set[str]:
@@ -56,17 +62,5 @@ def _places(path: Path) -> set[str]:
     return {str(Path(os.path.realpath(path.parent), path.name)), os.path.realpath(path)}
 
 
-def _below(folder: str) -> Iterator[str]:
-    return (path for path, _, _ in os.walk(folder))
-
-
 def _parent(path: str) -> str:
     return str(Path(path).parent)
-
-
-def entries(folder: str) -> list[str]:
-    """Their paths; none if it has gone."""
-    try:
-        return [str(path) for path in Path(folder).iterdir()]
-    except (FileNotFoundError, NotADirectoryError):
-        return []

@@ -26,10 +26,10 @@ from daemon.events import (
     SyscallMade,
     Tier,
 )
-from daemon.sensors.attribution import HOST, age_s, container_of, read_proc, start_ticks, threads_of
+from daemon.sensors.attribution import HOST, age_s, container_of, other_thread, read_proc, start_ticks
 from daemon.sensors.connector import Message, What
 from daemon.sensors.drift import Baselines, Expect
-from daemon.sensors.genealogy import RUNC_LAST_STAGE, Genealogy, Kin, child_of, is_runtime
+from daemon.sensors.genealogy import RUNC_LAST_STAGE, Genealogy, Kin, child_of, is_runtime, may_have_entered
 from daemon.sensors.observation import (
     UNKNOWN_FILE,
     Observation,
@@ -46,13 +46,19 @@ PREPARATION_S = 1.0
 """A runtime does not take longer between two of its steps."""
 
 
-class Processes:
-    """`opened` is asked which file a process that ended had executed."""
+Opened = Callable[[int], tuple[str, File] | None]
+"""What a process had executed, and of which container's file system that is."""
 
-    def __init__(self, expect: Expect, opened: Callable[[int], File | None] = lambda pid: None) -> None:
+
+class Processes:
+    """`opened` is asked about processes that ended."""
+
+    def __init__(self, expect: Expect, opened: Opened = lambda pid: None) -> None:
         self.opened = opened
         self.unattributed = 0
-        """Processes that ended before it could be told whether they were in a container."""
+        """Processes that ended before it could be told in which container they were."""
+        self.unplaced = 0
+        """Children of a runtime that ended as soon, and were most likely its own helpers."""
         self._baselines = Baselines(expect)
         self._kin = Genealogy(self._baselines.forget)
         self._leaderless: set[int] = set()
@@ -67,9 +73,11 @@ class Processes:
         known = set(self._kin.pids())
         for pid in known - running:
             self._kin.forget(pid)
+        self._leaderless &= running
         for _, pid in sorted((start_ticks(pid), pid) for pid in running - known):
             with suppress(OSError):
-                yield from self._place(pid, Kin(HOST, Process(pid=pid)), time_ns, already_running=True)
+                unknown, container = Kin(HOST, Process(pid=pid)), container_of(pid)
+                yield from self._place(pid, unknown, time_ns, container, already_running=True)
 
     def told(self, message: Message) -> Iterator[Event]:
         """Raises OSError where /proc refuses to tell."""
@@ -93,39 +101,33 @@ class Processes:
         if child_tid != pid:
             return  # a thread
         if self._kin.get(parent_pid) is None:
-            yield from self._place(parent_pid, None, message.time_ns)
+            yield from self._place(parent_pid, None, message.time_ns, container_of(parent_pid))
         parent = self._kin.get(parent_pid)
         child = child_of(parent, pid) if parent else None
         if child and child.container != HOST:
             self._kin.put(pid, child)
             yield ProcessForked(**_of(child, message.time_ns))
         else:
-            yield from self._place(pid, child, message.time_ns)
+            yield from self._place(pid, child, message.time_ns, container_of(pid))
 
     def _executed(self, message: Message) -> Iterator[Event]:
         pid = message.numbers[1]
+        opened = self.opened(pid)  # asked each time, lest it answer the next time
         kin = self._kin.get(pid)
         if kin is None or kin.container == HOST:
-            yield from self._place(pid, kin, message.time_ns)
+            yield from self._place(pid, kin, message.time_ns, container_of(pid) or _entered(kin, opened))
             kin = self._kin.get(pid)
         if kin is None or kin.container == HOST:
             return
         before = kin.process
         young = time.monotonic_ns() - message.time_ns < YOUNG_NS
-        seen = self._observed_program(before, young=young)
+        seen = _observed_program(before, opened[1] if opened else UNKNOWN_FILE, young=young)
         kin.process = seen.process
         kin.inside = kin.inside or self._enters(kin, before)
         drift = self._judged(kin, seen)
         if kin.inside or seen.root is None:
             execution = self._execution(kin, seen, message.time_ns, drift)
             yield replace(execution, preloads=preloads_of(pid)) if young else execution
-
-    def _observed_program(self, before: Process, *, young: bool) -> Observation:
-        file = self.opened(before.pid) or UNKNOWN_FILE  # asked each time, lest it answer the next time
-        seen = observe(before.pid, replace(before, exe="", argv=(), comm=""), arguments=young)
-        if seen.file is not UNKNOWN_FILE:
-            return seen
-        return replace(seen, file=file, process=replace(seen.process, exe=file.path))
 
     def _execution(self, kin: Kin, seen: Observation, time_ns: int, drift: Drift) -> ProcessExecuted:
         process, baseline = seen.process, self._baselines.of(kin.container)
@@ -143,7 +145,7 @@ class Processes:
         tid, pid, status, _ = message.numbers
         if tid != pid and pid not in self._leaderless:
             return
-        if len(threads_of(pid)) > 1:  # its first is among them, dead or alive
+        if other_thread(pid):
             self._leaderless.add(pid)
             return
         self._leaderless.discard(pid)
@@ -153,16 +155,18 @@ class Processes:
 
     def _changed_identity(self, message: Message) -> Iterator[Event]:
         """The connector does not tell by which call: the one is named that can do what all the others can."""
-        _, pid, real, effective = message.numbers
+        tid, pid, real, effective = message.numbers
         kin = self._kin.get(pid)
         if kin is None or not kin.inside:
             return
-        seen = observe(pid, kin.process)
-        uid = effective if message.what == What.UID else seen.process.uid
-        kin.process = replace(seen.process, uid=uid)
-        drift = self._judged(kin, replace(seen, process=kin.process))
+        seen = observe(tid, replace(kin.process, tid=tid))  # a thread alone may change, by the system call
+        if message.what == What.UID:
+            seen = replace(seen, process=replace(seen.process, uid=effective))
+        if tid == pid:
+            kin.process = seen.process
+        changed, drift = replace(kin, process=seen.process), self._judged(kin, seen)
         call = "setresuid" if message.what == What.UID else "setresgid"
-        yield SyscallMade(**_of(kin, message.time_ns, drift), syscall=call, arguments=(real, effective))
+        yield SyscallMade(**_of(changed, message.time_ns, drift), syscall=call, arguments=(real, effective))
 
     def _traced(self, message: Message) -> Iterator[Event]:
         _, target, _, tracer = message.numbers
@@ -184,21 +188,29 @@ class Processes:
         if kin and kin.container != HOST:
             kin.process = replace(kin.process, comm=message.comm)
         elif is_runtime(message.comm):
-            self._kin.put(pid, Kin(HOST, Process(pid=pid), entering=True))
+            self._kin.put(pid, Kin(HOST, Process(pid=pid, comm=message.comm), message.comm))
 
     def _place(
-        self, pid: int, inherited: Kin | None, time_ns: int, *, already_running: bool = False
+        self,
+        pid: int,
+        inherited: Kin | None,
+        time_ns: int,
+        container: str | None,
+        *,
+        already_running: bool = False,
     ) -> Iterator[Event]:
-        """Whether a process that was not in a container, as far as is known, is in one now."""
-        container = container_of(pid)
+        """One that was not in a container as far as is known, and is in this one now; None: it has ended."""
         if container:
             yield self._enrolled(pid, container, time_ns, already_running=already_running)
             return
-        entering = inherited is not None and inherited.entering
-        if container is None and (entering or inherited is None):
-            self.unattributed += 1
         comm = (read_proc(pid, "comm") or b"").decode(errors="replace").rstrip("\n")
-        self._kin.put(pid, Kin(HOST, Process(pid=pid), entering or is_runtime(comm)))
+        runtime = comm if is_runtime(comm) else inherited.runtime if inherited else ""
+        if container is None:
+            lost = inherited is None or may_have_entered(inherited)
+            self.unattributed += lost
+            self.unplaced += bool(runtime) and not lost
+            comm = inherited.process.comm if inherited else ""
+        self._kin.put(pid, Kin(HOST, Process(pid=pid, comm=comm), runtime))
 
     def _enrolled(self, pid: int, container: str, time_ns: int, *, already_running: bool) -> Enrolled:
         seen = observe(pid)
@@ -224,6 +236,18 @@ class Processes:
         """The runtime's own steps are not, nor is what could be read only in part."""
         complete = seen.root is not None
         return self._baselines.judge(kin.container, seen) if kin.inside and complete else Drift.NONE
+
+
+def _entered(kin: Kin | None, opened: tuple[str, File] | None) -> str | None:
+    """The container whose program a runtime's child executed before it ended; no other's child came in."""
+    return opened[0] if opened and (kin is None or kin.runtime) else None
+
+
+def _observed_program(before: Process, opened: File, *, young: bool) -> Observation:
+    seen = observe(before.pid, replace(before, exe="", argv=(), comm=""), arguments=young)
+    if seen.file is not UNKNOWN_FILE:
+        return seen
+    return replace(seen, file=opened, process=replace(seen.process, exe=opened.path))
 
 
 def _of(kin: Kin, time_ns: int, drift: Drift = Drift.NONE) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import psutil
 
@@ -20,7 +20,7 @@ from daemon.errors import SensorError
 from daemon.events import Drift, Enrolled, Event, Process, Tier, UnannouncedProcess
 from daemon.sensors.attribution import HOST, container_of
 from daemon.sensors.drift import Baselines, Expect
-from daemon.sensors.observation import Observation, observe
+from daemon.sensors.observation import Observation, mount_namespace_of, observe
 
 INTERVAL_S = 30.0
 GRACE_S = 1.0
@@ -49,7 +49,7 @@ class ProcfsSensor:
     Without `announced` it is the only sensor, and reports Enrolled for each process that it finds.
     """
 
-    tier: ClassVar[Tier] = Tier.PROCFS
+    tier = Tier.PROCFS
 
     def __init__(
         self, expect: Expect, announced: Announced | None = None, *, interval_s: float = INTERVAL_S
@@ -61,13 +61,14 @@ class ProcfsSensor:
         self._baselines = Baselines(expect)
         self._reported: dict[tuple[int, float], Drift] = {}
         self._inventory: dict[str, list[Process]] = {}
+        self._refused: set[int] = set()
         self._unreadable = 0
         self._wake = asyncio.Event()
         self._closed = False
 
     @property
     def lost(self) -> dict[str, int]:
-        """unreadable: processes that /proc refused to tell about."""
+        """unreadable: processes that /proc refused to tell about, each counted once."""
         return {"unreadable": self._unreadable}
 
     def inventory(self) -> dict[str, list[Process]]:
@@ -96,11 +97,14 @@ class ProcfsSensor:
     def _find(self) -> list[Found]:
         """The oldest first: a container's first process is the measure of the others."""
         found: list[Found] = []
+        refused: set[int] = set()
         for process in psutil.process_iter():
             try:
                 found += self._inspect(process)
             except (psutil.AccessDenied, OSError):
-                self._unreadable += 1
+                refused.add(process.pid)
+        self._unreadable += len(refused - self._refused)
+        self._refused = refused
         return sorted(found, key=lambda one: one.started_s)
 
     def _inspect(self, process: psutil.Process) -> Iterator[Found]:
@@ -114,8 +118,7 @@ class ProcfsSensor:
 
     def _strayed(self, pid: int) -> str:
         """A process that left the cgroup, or came in by setns(2), is still in the mount namespace."""
-        mnt_ns = observe(pid).process.mnt_ns
-        return self._baselines.in_namespace(mnt_ns) or HOST
+        return self._baselines.in_namespace(mount_namespace_of(pid)) or HOST
 
     def _reconcile(self, found: list[Found]) -> Iterator[Event]:
         self._inventory = {}

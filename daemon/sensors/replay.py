@@ -12,7 +12,7 @@ from dataclasses import fields, is_dataclass
 from enum import Enum, IntFlag
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Final, get_args, get_origin, get_type_hints
+from typing import Any, Final, get_args, get_origin, get_type_hints
 
 from daemon import events
 from daemon.errors import SensorError
@@ -75,7 +75,7 @@ class Recorder:
 class ReplaySensor:
     """As fast as it is asked; the events keep their own tiers and times."""
 
-    tier: ClassVar[Tier] = Tier.REPLAY
+    tier = Tier.REPLAY
 
     def __init__(self, path: Path) -> None:
         """Raises SensorError unless it is a regular file."""
@@ -83,10 +83,10 @@ class ReplaySensor:
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             raise SensorError(f"replay: {path}: {error.strerror}: name a file that was recorded") from error
-        self._file = os.fdopen(descriptor, "rb")
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            self._file.close()
+            os.close(descriptor)
             raise SensorError(f"replay: {path}: not a regular file: name a file that was recorded")
+        self._file = os.fdopen(descriptor, "rb")
         self._malformed = 0
         self._closed = False
 

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -126,6 +127,21 @@ static int as(int uid, const char *microseconds) {
     return 1;
 }
 
+static void *change_alone(void *uid) {
+    long number = atol(uid);
+    if (syscall(SYS_setresuid, number, number, number))
+        exit(1);
+    usleep(400000);
+    return NULL;
+}
+
+// thread UID: one thread of it takes another uid, which the C library would give to all.
+static int thread(char *uid) {
+    pthread_t other;
+    pthread_create(&other, NULL, change_alone, uid);
+    return pthread_join(other, NULL);
+}
+
 // shell US: a program whose standard streams are a TCP connection.
 static int shell(const char *microseconds) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -176,6 +192,8 @@ int main(int count, char **arguments) {
         return leaderless(arguments[2]);
     if (!strcmp(kind, "as") && count == 4)
         return as(atoi(arguments[2]), arguments[3]);
+    if (!strcmp(kind, "thread") && count == 3)
+        return thread(arguments[2]);
     if (!strcmp(kind, "shell") && count == 3)
         return shell(arguments[2]);
     if (!strcmp(kind, "trace") && count == 2)
