@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from daemon.events import Event, EventsLost, File, FileKind, UnannouncedProcess
+from daemon.events import Event, EventsLost, File, FileKind, SensorFailed, UnannouncedProcess
 from detectors.process.entry import Entry
 from detectors.process.fifo_shell import FifoShell
 from detectors.process.package_manager import PackageManager
 from detectors.process.reverse_shell import ReverseShell
+from detectors.process.sensor_health import SensorHealth
 from detectors.process.survey import Survey
 from tests.detectors.making import (
     EACCES,
@@ -197,6 +198,21 @@ def test_a_package_manager_is_low(event: Event) -> None:
 )
 def test_reading_the_database_or_building_a_package_is_in_order(event: Event) -> None:
     assert told(PackageManager(), event) == []
+
+
+# --- the watch itself
+
+
+def test_lost_events_are_high() -> None:
+    assert told(SensorHealth(), EventsLost(**header(), count=5, reason="bulk ring full")) == [
+        ("events-lost", "high")
+    ]
+
+
+@pytest.mark.parametrize("restarted", [True, False])
+def test_a_sensor_that_ended_is_critical_even_if_it_came_back(restarted: bool) -> None:
+    event = SensorFailed(**header(), sensor="ebpf", reason="ENOMEM", restarted=restarted)
+    assert told(SensorHealth(), event) == [("sensor-failed", "critical")]
 
 
 # --- a second way in
