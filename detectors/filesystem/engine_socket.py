@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import posixpath
 from collections.abc import Iterator
 
 from daemon.events import Connected, Event, FileKind, FileOpened
@@ -45,7 +46,7 @@ class EngineSocket(Detector):
                 ENGINE_SOCKET,
                 event,
                 severity=_severity(event),
-                identifier=clip(socket),
+                identifier=clip(posixpath.basename(socket)),
                 socket=clip(socket),
                 syscall=event.syscall,
                 result=event.result,

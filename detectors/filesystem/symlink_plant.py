@@ -30,6 +30,7 @@ SYMLINK_PLANT = Rule(
 THROUGH_A_PROCESS = re.compile(
     r"/proc/(?:self|thread-self|\d+)/(?:task/\d+/)?(?:root|cwd|exe|ns|map_files|fd/\d+/)"
 )
+DOTS = re.compile(r"/(?:\.?/)+")
 ORDINARY_TARGETS = (
     *("/usr", "/bin", "/sbin", "/lib", "/lib64", "/opt", "/nix", "/proc/self/fd", "/proc/mounts"),
     *("/dev/null", "/dev/stdout", "/dev/stderr", "/dev/fd"),
@@ -51,7 +52,7 @@ class SymlinkPlant(Detector):
             yield finding(
                 SYMLINK_PLANT,
                 event,
-                identifier=clip(event.link),
+                identifier=danger,
                 target=clip(event.target),
                 link=clip(event.link),
                 danger=danger,
@@ -61,7 +62,7 @@ class SymlinkPlant(Detector):
 
 def _danger(event: FileLinked, sandbox: Expectation) -> str:
     target = event.target[:PATH_LIMIT]
-    if THROUGH_A_PROCESS.match(tidy(target)):
+    if THROUGH_A_PROCESS.match(DOTS.sub("/", target)):  # ".." after a link is not the folder before it
         return "through a process"
     if is_secret(plain(target)) or is_engine(plain(target)):
         return "to a secret"
