@@ -22,6 +22,7 @@ from tests.detectors.making import (
     ENOENT,
     EPERM,
     PLAIN,
+    SANDBOX,
     STRICT,
     called,
     chmodded,
@@ -167,6 +168,15 @@ def test_a_socket_of_an_engine_by_what_was_mounted() -> None:
         assert told(EngineSocket(), unix_connected(path), sandbox=with_mount(source, "/h")) == [
             ("engine-socket", "critical")
         ]
+
+
+def test_a_socket_of_an_engine_behind_links() -> None:
+    detector = EngineSocket()
+    links = (linked(SOCKET, "/tmp/s"), linked("/tmp/s", "/tmp/t"), linked("/tmp/x", "/tmp/y"))
+    assert told(detector, *links, unix_connected("/tmp/y")) == []
+    assert told(detector, unix_connected("/tmp/../tmp/t")) == [("engine-socket", "critical")]
+    detector.forget(SANDBOX)
+    assert told(detector, unix_connected("/tmp/t")) == []
 
 
 @pytest.mark.parametrize(

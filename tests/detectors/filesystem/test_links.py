@@ -24,6 +24,7 @@ EXCHANGE = (-100, 1, -100, 2, 2)
         ("a/../../x", "/work/result"),
         ("/work/../etc/passwd", "/work/result"),
         ("/home/ann", "/proc/self/root/work/x"),
+        ("/tmp/canary/secret", "result.txt"),
     ],
 )
 def test_out_of_a_volume(target: str, link: str) -> None:
@@ -62,6 +63,7 @@ def test_to_what_nobody_links_to_for_convenience(target: str, link: str) -> None
         ("../lib/node_modules/npm/bin/npm-cli.js", "/work/n/bin/npm"),
         ("../../usr/bin/x", "/work/a/b"),
         ("/work/a", "/work/b"),
+        ("/work/a", "b"),
         ("/tmp/pytest-of-root/pytest-0", "/tmp/pytest-of-root/pytest-current"),
         ("../x/y", "relative/z"),
         ("/proc/self/fd", "/r/dev/fd"),
