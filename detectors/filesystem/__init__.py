@@ -17,6 +17,7 @@ from detectors.filesystem.file_handle import FileHandle
 from detectors.filesystem.foreign_file import ForeignFile
 from detectors.filesystem.hardlink import Hardlink
 from detectors.filesystem.host_mount import HostMount
+from detectors.filesystem.host_socket import HostSocket
 from detectors.filesystem.kernel_information import KernelInformation
 from detectors.filesystem.kernel_memory import KernelMemory
 from detectors.filesystem.kernel_settings import KernelSettings
@@ -45,6 +46,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     BinfmtMisc,
     Sysrq,
     EngineSocket,
+    HostSocket,
     BlockDevice,
     KernelMemory,
     Unmasking,

@@ -55,7 +55,7 @@ class BlockDevice(Detector):
                 RAW_DISK,
                 event,
                 severity=severity,
-                identifier=node or clip(location(event.file)),
+                identifier=node.partition(":")[0] or "by path",
                 path=clip(event.file.path),
                 node=node,
                 result=event.result,

@@ -2,5 +2,4 @@
 
 from __future__ import annotations
 
-CAP_NET_ADMIN = 12
 CAP_SYS_ADMIN = 21

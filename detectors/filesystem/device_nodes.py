@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from daemon.events import Event, FileKind, NodeMade
+from daemon.events import Event, File, FileKind, NodeMade
 from daemon.expectation import Expectation
 from daemon.findings import Category, Finding, Rule, Severity
 from detectors import Detector
@@ -40,27 +40,26 @@ class DeviceNodes(Detector):
     syscalls = frozenset({"mknod", "mknodat"})
 
     def detect(self, event: Event, sandbox: Expectation) -> Iterator[Finding]:
-        if not isinstance(event, NodeMade):
-            return
-        node = device_name(event.file)
-        if event.file.kind is FileKind.BLOCK:
-            severity = Severity.CRITICAL if sandbox.has(CAP_SYS_ADMIN) else Severity.HIGH
+        if isinstance(event, NodeMade) and (judged := _judge(event.file, sandbox)):
+            rule, success, failure = judged
+            node = device_name(event.file)
             yield attempt(
-                BLOCK_DEVICE_NODE,
+                rule,
                 event,
-                severity=severity,
-                otherwise=Severity.HIGH,
-                identifier=node,
+                severity=success,
+                otherwise=failure,
+                identifier=node.partition(":")[0],
                 path=clip(event.file.path),
                 node=node,
             )
-        elif event.file.kind is FileKind.CHARACTER and not is_harmless(event.file.node_device):
-            yield attempt(
-                DEVICE_NODE,
-                event,
-                severity=Severity.HIGH if event.file.node_device in MEMORY else None,
-                otherwise=Severity.MEDIUM,
-                identifier=node,
-                path=clip(event.file.path),
-                node=node,
-            )
+
+
+def _judge(file: File, sandbox: Expectation) -> tuple[Rule, Severity, Severity] | None:
+    """Rule, severity of success, severity of failure."""
+    if file.kind is FileKind.BLOCK:
+        mighty = sandbox.has(CAP_SYS_ADMIN)
+        return BLOCK_DEVICE_NODE, Severity.CRITICAL if mighty else Severity.HIGH, Severity.HIGH
+    if file.kind is FileKind.CHARACTER and not is_harmless(file.node_device):
+        memory = file.node_device in MEMORY
+        return DEVICE_NODE, Severity.HIGH if memory else Severity.MEDIUM, Severity.MEDIUM
+    return None

@@ -57,7 +57,7 @@ class Devices(Detector):
                 event,
                 severity=Severity.CRITICAL if device >> 20 == MODEL_REGISTERS else None,
                 otherwise=Severity.LOW,
-                identifier=device_name(event.file),
+                identifier=device_name(event.file).partition(":")[0],
                 path=clip(event.file.path),
                 node=device_name(event.file),
             )

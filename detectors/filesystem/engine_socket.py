@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import posixpath
 from collections.abc import Iterator
 
-from daemon.events import Connected, Event, FileKind, FileOpened
+from daemon.events import Connected, Event, FileKind, FileLinked, FileOpened
 from daemon.expectation import Expectation
 from daemon.findings import Category, Finding, Rule, Severity, finding
 from detectors import Detector
+from detectors.bounded import Bounded, PerSandbox
 from detectors.evidence import clip
 from detectors.filesystem.paths import on_host, plain
 from detectors.filesystem.sockets import NAMES, is_engine
@@ -26,41 +28,56 @@ ENGINE_SOCKET = Rule(
 )
 
 AF_UNIX = 1
+LINKS = 32
 
 
 class EngineSocket(Detector):
-    """A mount under another name is known by its source, a link by the inode that the kernel reached."""
+    """A mount under another name is known by its source; links to such a socket are remembered."""
 
     rules = (ENGINE_SOCKET,)
-    events = (Connected, FileOpened)
-    syscalls = frozenset({"connect"})
+    events = (Connected, FileOpened, FileLinked)
+    syscalls = frozenset({"connect", "symlink", "symlinkat", "link", "linkat"})
     names = NAMES
 
+    def __init__(self) -> None:
+        self._links: PerSandbox[Bounded[str, str]] = PerSandbox(lambda: Bounded(LINKS))
+
     def detect(self, event: Event, sandbox: Expectation) -> Iterator[Finding]:
+        if isinstance(event, FileLinked):
+            self._remember(event)
         if not isinstance(event, Connected | FileOpened):
             return
-        socket = next((path for path in _paths(event, sandbox) if is_engine(path)), None)
+        socket = next(filter(is_engine, self._paths(event, sandbox)), None)
         if socket is not None:
             yield finding(
                 ENGINE_SOCKET,
                 event,
                 severity=_severity(event),
-                identifier=clip(socket),
+                identifier=clip(posixpath.basename(socket)),
                 socket=clip(socket),
                 syscall=event.syscall,
                 result=event.result,
             )
 
+    def _remember(self, event: FileLinked) -> None:
+        target, link = plain(event.target), plain(event.link)
+        target = self._links.of(event.sandbox).get(target, target)
+        if is_engine(target):
+            self._links.of(event.sandbox)[link] = target
 
-def _paths(event: Connected | FileOpened, sandbox: Expectation) -> Iterator[str]:
-    """By all names it has: as passed, as reached, on the host."""
-    if isinstance(event, Connected) and event.family == AF_UNIX and event.path:
-        passed = event.path if event.path.startswith("@") else plain(event.path)
-        yield passed
-        yield sandbox.host_path(passed) or passed
-    if event.file is not None and (isinstance(event, Connected) or _is_socket(event)):
-        yield event.file.path
-        yield on_host(event.file, sandbox)
+    def _paths(self, event: Connected | FileOpened, sandbox: Expectation) -> Iterator[str]:
+        """By all names it has: as passed, as linked, as reached, on the host."""
+        if isinstance(event, Connected) and event.family == AF_UNIX and event.path:
+            passed = event.path if event.path.startswith("@") else plain(event.path)
+            yield passed
+            yield self._links.of(event.sandbox).get(passed, "")
+            yield sandbox.host_path(passed) or passed
+        if event.file is not None and (isinstance(event, Connected) or _is_socket(event)):
+            yield event.file.path
+            yield on_host(event.file, sandbox)
+
+    def forget(self, sandbox: str) -> None:
+        self._links.forget(sandbox)
 
 
 def _is_socket(event: FileOpened) -> bool:

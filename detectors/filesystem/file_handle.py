@@ -37,6 +37,7 @@ class FileHandle(Detector):
                 FILE_HANDLE,
                 event,
                 otherwise=Severity.HIGH,
+                identifier=CALL,
                 path=clip(file.path) if file else "",
                 inode=file.inode if file else 0,
             )

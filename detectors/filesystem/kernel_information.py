@@ -49,12 +49,13 @@ class KernelInformation(Detector):
         if not isinstance(event, FileOpened):
             return
         path = "/dev/kmsg" if _is_kernel_log(event) else kernel_path(event.file, sandbox)
-        if path in FILES or below(path, *FOLDERS):
+        what = path if path in FILES else next((folder for folder in FOLDERS if below(path, folder)), "")
+        if what:
             yield finding(
                 KERNEL_INFORMATION,
                 event,
                 severity=Severity.LOW if below(path, *ORDINARY) else None,
-                identifier=clip(path),
+                identifier=what,
                 path=clip(event.file.path),
                 result=event.result,
             )

@@ -55,7 +55,7 @@ class KernelSettings(Detector):
                 event,
                 severity=Severity.LOW if own else None,
                 otherwise=Severity.LOW if own else Severity.MEDIUM,
-                identifier=clip(path),
+                identifier=clip("/".join(path.split("/")[:4])),
                 path=clip(event.file.path),
             )
 

@@ -78,7 +78,7 @@ class Mounting(Detector):
                 event,
                 severity=success,
                 otherwise=failure,
-                identifier=clip(f"{event.syscall}:{event.filesystem}:{plain(event.target)}"),
+                identifier=f"{event.syscall}:{_known(event.filesystem)}",
                 source=clip(event.source),
                 target=clip(event.target),
                 filesystem=clip(event.filesystem),
@@ -101,6 +101,10 @@ def _judge(mount: Mounted, sandbox: Expectation) -> tuple[Rule, Severity, Severi
     if mount.syscall == "umount2" and not sandbox.managed:
         return MOUNT, Severity.LOW, Severity.LOW
     return MOUNT, Severity.HIGH if mount.filesystem == "overlay" else _of_any(sandbox), Severity.MEDIUM
+
+
+def _known(filesystem: str) -> str:
+    return filesystem if filesystem in DISK_FILE_SYSTEMS | KERNEL_FILE_SYSTEMS else ""
 
 
 def _of_any(sandbox: Expectation) -> Severity:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator
 
@@ -39,7 +40,7 @@ class PasswordHashes(Detector):
                 PASSWORD_HASHES,
                 event,
                 severity=None if event.succeeded or event.refused else Severity.LOW,
-                identifier=clip(path),
+                identifier=posixpath.basename(path),
                 path=clip(path),
                 result=event.result,
             )

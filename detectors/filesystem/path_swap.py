@@ -40,7 +40,7 @@ class PathSwap(Detector):
     syscalls = frozenset({"renameat2", "symlink", "symlinkat"})
 
     def __init__(self) -> None:
-        self._swaps: PerSandbox[Recent[int]] = PerSandbox(lambda: Recent(SPAN_NS))
+        self._swaps: PerSandbox[Recent[int]] = PerSandbox(lambda: Recent(SPAN_NS, limit=SWAPS))
         self._links: PerSandbox[Bounded[str, Recent[int]]] = PerSandbox(lambda: Bounded(NAMES))
 
     def detect(self, event: Event, sandbox: Expectation) -> Iterator[Finding]:
@@ -56,7 +56,7 @@ class PathSwap(Detector):
     def _relinked(self, event: FileLinked) -> int:
         names = self._links.of(event.sandbox)
         name = clip(plain(event.link))
-        times: Recent[int] = names.get(name) or Recent(SPAN_NS)
+        times: Recent[int] = names.get(name) or Recent(SPAN_NS, limit=LINKS)
         names[name] = times
         return times.add(event.time_ns, event.time_ns)
 

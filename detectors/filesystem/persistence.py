@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from daemon.events import Event, FileOpened
+from daemon.events import Event, FileLinked, FileOpened
 from daemon.expectation import Expectation
 from daemon.findings import Category, Finding, Rule, Severity, finding
 from detectors import Detector
 from detectors.evidence import clip
-from detectors.filesystem.paths import location
+from detectors.filesystem.paths import location, plain
 
 PERSISTENCE = Rule(
     id="persistence-file",
@@ -53,28 +53,36 @@ PATTERNS = {kind: re.compile(pattern) for kind, pattern in KINDS.items()}
 
 
 class Persistence(Detector):
-    """An attempt counts like a success: what wants to stay tries the next place."""
+    """An attempt counts like a success: what wants to stay tries the next place. A link is one too."""
 
     rules = (PERSISTENCE, PRELOAD)
-    events = (FileOpened,)
+    events = (FileOpened, FileLinked)
+    syscalls = frozenset({"symlink", "symlinkat", "link", "linkat"})
     names = frozenset({"authorized_keys", "authorized_keys2", "ld.so.preload", "crontab"})
 
     def detect(self, event: Event, sandbox: Expectation) -> Iterator[Finding]:
-        if not isinstance(event, FileOpened) or not event.write or not (event.succeeded or event.refused):
+        if not isinstance(event, FileOpened | FileLinked) or not (event.succeeded or event.refused):
             return
-        path = location(event.file)
+        path = _made(event)
         if LOADER.search(path):
-            yield _found(PRELOAD, event, "loader")
+            yield _found(PRELOAD, event, path, "preload")
         elif kind := next((kind for kind, pattern in PATTERNS.items() if pattern.search(path)), None):
-            yield _found(PERSISTENCE, event, kind)
+            yield _found(PERSISTENCE, event, path, kind)
 
 
-def _found(rule: Rule, event: FileOpened, kind: str) -> Finding:
+def _made(event: FileOpened | FileLinked) -> str:
+    """What was written to or made, "" for what was read."""
+    if isinstance(event, FileLinked):
+        return plain(event.link)
+    return location(event.file) if event.write else ""
+
+
+def _found(rule: Rule, event: FileOpened | FileLinked, path: str, kind: str) -> Finding:
     return finding(
         rule,
         event,
-        identifier=clip(event.file.path),
-        path=clip(event.file.path),
+        identifier=kind,
+        path=clip(path),
         kind=kind,
         result=event.result,
     )

@@ -11,7 +11,7 @@ from daemon.expectation import Expectation
 from daemon.findings import Category, Finding, Rule, Severity, finding
 from detectors import Detector
 from detectors.evidence import clip
-from detectors.filesystem.paths import location, on_host, wants_write
+from detectors.filesystem.paths import below, location, wants_write
 
 RUNTIME_OVERWRITE = Rule(
     id="runtime-overwrite",
@@ -31,7 +31,7 @@ RUNTIMES = frozenset(
     }
 )
 PROGRAM = re.compile(r"/proc/(?:self|thread-self|\d+)/(?:task/\d+/)?exe\Z")
-SEALED_COPY = re.compile(r"memfd:(?:runc|crun)")
+SEALED_COPY = re.compile(r"/memfd:(?:runc|crun)")
 
 
 class RuntimeOverwrite(Detector):
@@ -51,7 +51,7 @@ class RuntimeOverwrite(Detector):
                 RUNTIME_OVERWRITE,
                 event,
                 severity=None if worst else Severity.HIGH,
-                identifier=f"{event.file.inode}:{event.write}",
+                identifier="write" if event.write else "read",
                 path=clip(event.file.path),
                 write=event.write,
                 result=event.result,
@@ -61,13 +61,12 @@ class RuntimeOverwrite(Detector):
 def _is_runtime(event: FileOpened, sandbox: Expectation) -> bool:
     """The host's, that is: a container may well have one of its own."""
     file = event.file
-    if SEALED_COPY.search(posixpath.basename(file.path)):
+    if SEALED_COPY.match(file.path):
         return True
     named = file.resolved and posixpath.basename(file.path) in RUNTIMES
     return named and (event.foreign_mount or event.outside_root or _is_of_host(file, sandbox))
 
 
 def _is_of_host(file: File, sandbox: Expectation) -> bool:
-    return on_host(file, sandbox).startswith(("/usr/", "/bin/", "/sbin/", "/opt/")) and bool(
-        sandbox.host_path(location(file))
-    )
+    path = sandbox.host_path(location(file))
+    return path is not None and below(path, "/usr", "/bin", "/sbin", "/opt")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import stat
 from collections.abc import Iterator
 
@@ -37,7 +38,7 @@ class SetuidFile(Detector):
                 SETUID_FILE,
                 event,
                 severity=None if event.succeeded or event.refused else Severity.LOW,
-                identifier=clip(event.file.path),
+                identifier=clip(posixpath.dirname(event.file.path)),
                 path=clip(event.file.path),
                 mode=f"{mode:04o}",
                 result=event.result,

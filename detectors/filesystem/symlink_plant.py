@@ -30,6 +30,7 @@ SYMLINK_PLANT = Rule(
 THROUGH_A_PROCESS = re.compile(
     r"/proc/(?:self|thread-self|\d+)/(?:task/\d+/)?(?:root|cwd|exe|ns|map_files|fd/\d+/)"
 )
+DOTS = re.compile(r"/(?:\.?/)+")
 ORDINARY_TARGETS = (
     *("/usr", "/bin", "/sbin", "/lib", "/lib64", "/opt", "/nix", "/proc/self/fd", "/proc/mounts"),
     *("/dev/null", "/dev/stdout", "/dev/stderr", "/dev/fd"),
@@ -51,7 +52,7 @@ class SymlinkPlant(Detector):
             yield finding(
                 SYMLINK_PLANT,
                 event,
-                identifier=clip(event.link),
+                identifier=danger,
                 target=clip(event.target),
                 link=clip(event.link),
                 danger=danger,
@@ -61,30 +62,31 @@ class SymlinkPlant(Detector):
 
 def _danger(event: FileLinked, sandbox: Expectation) -> str:
     target = event.target[:PATH_LIMIT]
-    if THROUGH_A_PROCESS.match(tidy(target)):
+    if THROUGH_A_PROCESS.match(DOTS.sub("/", target)):  # ".." after a link is not the folder before it
         return "through a process"
     if is_secret(plain(target)) or is_engine(plain(target)):
         return "to a secret"
     link = plain(event.link)
-    volume = _volume(link, sandbox)
+    volumes = _volumes(link, sandbox)
     if target.startswith("/"):
-        ordinary = volume is None or below(plain(target), volume.target, *ORDINARY_TARGETS)
-        return "" if ordinary else "out of the volume"
-    return _climbing(target, link, volume)
+        ordinary = (*(volume.target for volume in volumes), *ORDINARY_TARGETS)
+        return "out of the volume" if volumes and not below(plain(target), *ordinary) else ""
+    return _climbing(target, link, volumes)
 
 
-def _climbing(target: str, link: str, volume: ExpectedMount | None) -> str:
+def _climbing(target: str, link: str, volumes: list[ExpectedMount]) -> str:
     steps_up = posixpath.normpath(target).split("/").count("..")
     folder = posixpath.dirname(link)
     if not link.startswith("/"):
         return "above the root" if steps_up >= MANY_STEPS_UP else ""
     if steps_up > len([part for part in folder.split("/") if part]):
         return "above the root"
-    outside = volume is not None and not below(tidy(f"{folder}/{target}"), volume.target, *ORDINARY_TARGETS)
-    return "out of the volume" if outside else ""
+    meant = tidy(f"{folder}/{target}")
+    inside = all(below(meant, volume.target, *ORDINARY_TARGETS) for volume in volumes)
+    return "" if inside else "out of the volume"
 
 
-def _volume(link: str, sandbox: Expectation) -> ExpectedMount | None:
-    """That the host, or another container, sees too."""
-    mount = sandbox.mount_of(link) if link.startswith("/") else None
-    return mount if mount is not None and mount.source and not mount.read_only else None
+def _volumes(link: str, sandbox: Expectation) -> list[ExpectedMount]:
+    """That others see too: the one of the link, or any where only a relative name of the link is known."""
+    mounts = [sandbox.mount_of(link)] if link.startswith("/") else sandbox.mounts
+    return [mount for mount in mounts if mount is not None and mount.source and not mount.read_only]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator
 
@@ -43,7 +44,7 @@ class SystemPrograms(Detector):
                 SYSTEM_PROGRAM,
                 event,
                 severity=Severity.MEDIUM if changed else None,
-                identifier=clip(path),
+                identifier=posixpath.dirname(path),
                 path=clip(path),
                 created=event.create,
                 result=event.result,

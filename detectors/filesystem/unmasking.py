@@ -39,7 +39,7 @@ class Unmasking(Detector):
                 UNMASKING,
                 event,
                 otherwise=Severity.HIGH,
-                identifier=clip(plain(event.target or event.source)),
+                identifier=event.syscall,
                 source=clip(event.source),
                 target=clip(event.target),
                 flags=hex(event.flags),

@@ -30,7 +30,7 @@ NAMES = 4
 """Different telling names below one domain."""
 FLOOD = 200
 """Different names below one domain, however they look."""
-DOMAINS = 64
+DOMAINS = 16
 RUN = 20
 """Characters without a dot, dash or underscore: names that people make up have words in them."""
 BITS = 3.0
@@ -41,7 +41,7 @@ NAME = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.){2,}[A-Za-z]{2,63}\.?\Z")
 
 class _Seen:
     def __init__(self) -> None:
-        self.telling: Recent[str] = Recent(SPAN_NS)
+        self.telling: Recent[str] = Recent(SPAN_NS, limit=NAMES)
         self.all: Recent[str] = Recent(SPAN_NS)
 
 
@@ -63,7 +63,6 @@ class DnsTunnel(Detector):
                 yield finding(
                     DNS_TUNNEL,
                     event,
-                    identifier=clip(domain),
                     domain=clip(domain),
                     last=clip(name),
                     telling=telling,

@@ -47,7 +47,6 @@ class DownloadRun(Detector):
                 yield finding(
                     DOWNLOAD_RUN,
                     event,
-                    identifier=f"{event.file.device}:{event.file.inode}",
                     path=clip(event.file.path),
                     argv=clip_all(event.argv),
                     address=last.address,

@@ -40,11 +40,18 @@ class Egress(Detector):
                     EGRESS,
                     event,
                     severity=severity,
-                    identifier=f"{address}:{call.port}",
+                    identifier=_kind(call, address, sandbox),
                     address=call.address,
                     port=call.port,
                     result=call.result,
                 )
+
+
+def _kind(call: Connected | DatagramSent, address: Address, sandbox: Expectation) -> str:
+    """Without a network every destination is as wrong as the other."""
+    if sandbox.networking:
+        return str(address)
+    return "lookup" if call.port == DNS_PORT else "connection"
 
 
 def _severity(call: Connected | DatagramSent, address: Address, sandbox: Expectation) -> Severity | None:

@@ -43,7 +43,7 @@ class EngineApi(Detector):
             ENGINE_API,
             event,
             severity=Severity.LOW if own else None,
-            identifier=f"{address}:{event.port}",
+            identifier=str(event.port),
             address=event.address,
             port=event.port,
             service=PORTS[event.port],

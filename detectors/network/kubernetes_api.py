@@ -49,7 +49,7 @@ class KubernetesApi(Detector):
                 yield finding(
                     KUBERNETES_API,
                     event,
-                    identifier=f"{address}:{call.port}",
+                    identifier=service,
                     address=call.address,
                     port=call.port,
                     service=service,

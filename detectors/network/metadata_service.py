@@ -37,6 +37,7 @@ ADDRESSES = frozenset(
             "fd00:ec2::254",
             "fd00:ec2::23",
             "fd20:ce::254",  # Google
+            "fe80::a9fe:a9fe",  # OpenStack
         ),
     )
 )

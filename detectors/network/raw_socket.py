@@ -40,7 +40,7 @@ class RawSocket(Detector):
                 RAW_SOCKET,
                 event,
                 severity=Severity.LOW if ping else None,
-                identifier=f"{event.family}:{event.protocol}",
+                identifier="ping" if ping else "raw",
                 family=event.family,
                 protocol=event.protocol,
                 result=event.result,

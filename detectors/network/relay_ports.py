@@ -40,12 +40,12 @@ class RelayPorts(Detector):
     syscalls = frozenset({"connect"})
 
     def detect(self, event: Event, sandbox: Expectation) -> Iterator[Finding]:
-        for call, address in attempted(event, sandbox):
+        for call, _ in attempted(event, sandbox):
             if service := SERVICES.get(call.port):
                 yield finding(
                     RELAY_PORT,
                     event,
-                    identifier=f"{address}:{call.port}",
+                    identifier=service,
                     address=call.address,
                     port=call.port,
                     service=service,

@@ -60,7 +60,7 @@ class UnusualSocket(Detector):
                 UNUSUAL_SOCKET,
                 event,
                 severity=Severity.LOW if event.result in UNSUPPORTED else None,
-                identifier=str(event.family),
+                identifier=NAMES.get(event.family, ""),
                 family=NAMES.get(event.family, str(event.family)),
                 type=event.type,
                 protocol=event.protocol,

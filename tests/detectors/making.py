@@ -15,9 +15,12 @@ from daemon.events import (
     Event,
     File,
     FileKind,
+    FileLinked,
     FileMapped,
     FileOpened,
+    HostFileChanged,
     LimitReached,
+    Listened,
     ModeChanged,
     Mounted,
     NamespaceChanged,
@@ -27,6 +30,7 @@ from daemon.events import (
     ProcessExited,
     ProcessForked,
     ProcessTouched,
+    SocketCreated,
     SyscallMade,
     Tier,
 )
@@ -40,6 +44,8 @@ ROOT_DEVICE, TMP_DEVICE, SHM_DEVICE, HOST_DEVICE = 47, 61, 62, 254 << 20
 ALL_CAPABILITIES = (1 << 41) - 1
 DOCKER_CAPABILITIES = 0xA80425FB
 EPERM, EACCES, ENOSYS, EAGAIN = -errno.EPERM, -errno.EACCES, -errno.ENOSYS, -errno.EAGAIN
+EROFS, ENOENT, ENETUNREACH = -errno.EROFS, -errno.ENOENT, -errno.ENETUNREACH
+EINPROGRESS, ECONNREFUSED = -errno.EINPROGRESS, -errno.ECONNREFUSED
 
 ROOT = ExpectedMount(target="/", source="", filesystem="overlay", device=ROOT_DEVICE)
 SHM = ExpectedMount(target="/dev/shm", source="", filesystem="tmpfs", device=SHM_DEVICE, executable=False)
@@ -68,6 +74,17 @@ STRICT = Expectation(
     exec_allowed=False,
 )
 """A sandbox of the daemon's own with the tightest profile."""
+
+
+def with_mount(
+    source: str, target: str, *, read_only: bool = False, sandbox: Expectation = PLAIN
+) -> Expectation:
+    """`docker run -v SOURCE:TARGET IMAGE`."""
+    mount = ExpectedMount(
+        target=target, source=source, filesystem="bind", device=HOST_DEVICE, read_only=read_only
+    )
+    return replace(sandbox, mounts=(*sandbox.mounts, mount))
+
 
 OF_EXECUTIONS = ("preloads", "inet_stdio", "privileged_by_file", "fresh")
 NAMESPACES = {"mnt_ns": 4026532300, "pid_ns": 4026532301, "net_ns": 4026532302, "user_ns": 4026531837}
@@ -108,10 +125,63 @@ def called(syscall: str, *arguments: int, result: int = 0, compat: bool = False,
     return SyscallMade(**header(**facts), syscall=syscall, arguments=arguments, result=result, compat=compat)
 
 
+OF_OPENS = ("create", "foreign_mount", "outside_root", "fresh", "syscall")
+
+
 def opened(path: str, *, result: int = 3, write: bool = False, **facts: Any) -> FileOpened:
     """A refused or failed open reached no file: the path is the string that was passed."""
     file = facts.pop("file", None) or (image_file(path) if result >= 0 else File(path=path, resolved=False))
-    return FileOpened(**header(**facts), syscall="openat", result=result, file=file, write=write)
+    own = {"syscall": "openat"} | {name: facts.pop(name) for name in OF_OPENS if name in facts}
+    return FileOpened(**header(**facts), **own, result=result, file=file, write=write)
+
+
+def on(filesystem: str, path: str, *, write: bool = False, result: int = 3, **facts: Any) -> FileOpened:
+    """An open that reached a file of this file system."""
+    return opened(path, file=File(path=path, filesystem=filesystem, **facts), write=write, result=result)
+
+
+def device_opened(path: str, kind: FileKind, major: int, minor: int, *, result: int = 3) -> FileOpened:
+    return on("tmpfs", path, kind=kind, node_device=major << 20 | minor, result=result)
+
+
+def node_made(path: str, kind: FileKind, major: int, minor: int, *, result: int = 0) -> NodeMade:
+    file = File(path=path, resolved=False, kind=kind, node_device=major << 20 | minor)
+    return NodeMade(**header(), syscall="mknodat", result=result, file=file)
+
+
+def linked(target: str, link: str, *, symbolic: bool = True, result: int = 0, **facts: Any) -> FileLinked:
+    syscall = "symlinkat" if symbolic else "linkat"
+    return FileLinked(
+        **header(**facts), syscall=syscall, result=result, target=target, link=link, symbolic=symbolic
+    )
+
+
+def host_changed(path: str, change: str, role: str) -> HostFileChanged:
+    return HostFileChanged(
+        time_ns=0, sandbox="", process=Process(pid=0), tier=Tier.INOTIFY, path=path, change=change, role=role
+    )
+
+
+def socket_made(family: int, type_: int, protocol: int = 0, *, result: int = 3) -> SocketCreated:
+    return SocketCreated(
+        **header(), syscall="socket", result=result, family=family, type=type_, protocol=protocol
+    )
+
+
+def listened(address: str, port: int, *, family: int = 2, result: int = 0, **facts: Any) -> Listened:
+    return Listened(
+        **header(**facts), syscall="bind", result=result, family=family, address=address, port=port
+    )
+
+
+def unix_connected(path: str, *, result: int = 0, file: File | None = None) -> Connected:
+    return Connected(**header(), syscall="connect", result=result, family=1, path=path, file=file)
+
+
+def sent(address: str, port: int, *, family: int = 2, result: int = 10, **facts: Any) -> DatagramSent:
+    return DatagramSent(
+        **header(**facts), syscall="sendto", result=result, family=family, address=address, port=port
+    )
 
 
 def mapped(file: File | None, *, result: int = 0, **facts: Any) -> FileMapped:
@@ -130,7 +200,8 @@ def fifo_made(path: str, **facts: Any) -> NodeMade:
 
 
 def mount_call(syscall: str, *, result: int = 0, source: str = "", target: str = "", **facts: Any) -> Mounted:
-    return Mounted(**header(**facts), syscall=syscall, result=result, source=source, target=target)
+    own = {name: facts.pop(name) for name in ("filesystem", "flags") if name in facts}
+    return Mounted(**header(**facts), **own, syscall=syscall, result=result, source=source, target=target)
 
 
 def namespaces(syscall: str, flags: int, *, result: int = 0, **facts: Any) -> NamespaceChanged:

@@ -1,4 +1,4 @@
-"""The corpus's cases as the kernel reports them, through all detectors of both folders together.
+"""The corpus's cases as the kernel reports them, through all detectors together.
 
 An attack must be found in its category and at least at its floor, in plain Docker and in a tight sandbox;
 an ordinary program must not be found at all, or as a trace (low). That the kernel does report them so is
@@ -8,17 +8,19 @@ what the corpus itself is run for.
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
 from daemon.events import Drift, Event, File, FileKind
-from daemon.expectation import Expectation
 from daemon.findings import Severity
-from detectors import process, resource
+from tests.detectors.attacks import Attack, everything, is_found, pair
 from tests.detectors.making import (
     EACCES,
     EAGAIN,
+    EINPROGRESS,
+    ENETUNREACH,
+    ENOENT,
     ENOSYS,
     EPERM,
     PLAIN,
@@ -28,16 +30,20 @@ from tests.detectors.making import (
     called,
     chmodded,
     connected,
+    device_opened,
     executed,
     exited,
-    findings,
     forked,
     fresh,
     limit,
+    linked,
+    listened,
     mapped,
     namespaces,
+    on,
     opened,
     touched,
+    unix_connected,
 )
 
 UNCONFINED = replace(PLAIN, seccomp=False)
@@ -45,31 +51,6 @@ EXECUTABLE_SHM = replace(PLAIN, mounts=(PLAIN.mounts[0], replace(PLAIN.mounts[1]
 MEMFD = File(path="/memfd:", device=1, inode=9, filesystem="tmpfs", links=0)
 NEWUSER, NEWNS, NEWALL = 0x1000_0000, 0x2_0000, 0x6C02_0000
 ATTACH, POKEDATA, TRACEME = 16, 5, 0
-
-
-@dataclass(frozen=True)
-class Attack:
-    case: str
-    category: str
-    floor: str
-    events: tuple[Event, ...]
-    sandbox: Expectation = PLAIN
-
-
-def pair(
-    case: str,
-    floor: str,
-    own: tuple[Event, ...],
-    strict: tuple[Event, ...],
-    *,
-    category: str = "process",
-    sandbox: Expectation = PLAIN,
-) -> list[Attack]:
-    """With the case's own options, and in a tight sandbox."""
-    return [
-        Attack(f"{case} own", category, floor, own, sandbox),
-        Attack(f"{case} strict", category, floor, strict, STRICT),
-    ]
 
 
 DROPPED = fresh("/tmp/.x11/dbus")
@@ -295,18 +276,9 @@ EVASIONS = [
 ]
 
 
-def everything(events: tuple[Event, ...], sandbox: Expectation) -> list[tuple[str, str, Severity]]:
-    """Category, rule and severity of all findings."""
-    kinds = (*process.DETECTORS, *resource.DETECTORS)
-    found = [finding for kind in kinds for finding in findings(kind(), events, sandbox)]
-    return [(str(finding.rule.category), finding.rule.id, finding.severity) for finding in found]
-
-
 @pytest.mark.parametrize("attack", [*ATTACKS, *EVASIONS], ids=lambda attack: attack.case)
 def test_an_attack_is_found_in_its_category_and_at_its_floor(attack: Attack) -> None:
-    found = everything(attack.events, attack.sandbox)
-    floor = Severity(attack.floor)
-    assert [each for each in found if each[0] == attack.category and each[2].at_least(floor)], found
+    assert is_found(attack), everything(attack.events, attack.sandbox)
 
 
 PROGRAM = fresh("/tmp/p")
@@ -325,41 +297,55 @@ ORDINARY: dict[str, tuple[Event, ...]] = {
         called("personality", 0x4_0000),
         touched("ptrace", 0, request=TRACEME, pid=8),
         touched("ptrace", 8, request=POKEDATA, descendant=True),
-        opened("/proc/8/mem", write=True),
+        on("proc", "/proc/8/task/8/mem", write=True),
         opened("/proc/8/status"),
         executed("/tmp/g", file=PROGRAM, fresh=True, pid=8),
     ),
     "b-git": (
         executed("git", "init", "-q", path="/usr/bin/git"),
         opened("/tmp/g/.git/config.lock", write=True),
+        opened("/tmp/h/.gitconfig"),
+        opened("/tmp/g/.git/config"),
+        on("proc", "/proc/sys/vm/overcommit_memory"),
+        linked("testing", "/tmp/g/.git/tM3X9ly"),
+        connected("10.255.255.53", 53, result=ENETUNREACH),
         executed("/bin/sh", "-c", "git-upload-pack '/tmp/g'", path="/usr/bin/dash"),
     ),
     "b-http-local": (
         executed("python3", "-m", "http.server", "8099", path="/usr/bin/python3.11"),
         executed("curl", "-s", "http://127.0.0.1:8099/", path="/usr/bin/curl"),
+        listened("127.0.0.1", 8099),
         connected("127.0.0.1", 8099),
     ),
     "b-mp-pool": (
         *(forked(pid) for pid in range(20, 24)),
         opened("/dev/shm/sem.iu9SZf", write=True),
         chmodded("/dev/shm/sem.iu9SZf", 0o600),
+        linked("/dev/shm/sem.iu9SZf", "/dev/shm/sem.mp-qtp3ttnp", symbolic=False),
     ),
     "b-node-http": (
         executed("node", "s.js", path="/usr/bin/node"),
         *(mapped(None, write=True, execute=True) for _ in range(60)),
         called("socket", 1, 1, 0, result=3),
-        connected("127.0.0.1", 8123, result=-errno.EINPROGRESS),
+        on("cgroup", "/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+        listened("127.0.0.1", 8123),
+        *(connected("127.0.0.1", 8123, result=EINPROGRESS) for _ in range(20)),
     ),
     "b-pandas": (executed("python3", "t.py", path="/usr/bin/python3.11"), opened("/tmp/o.csv", write=True)),
     "b-pip-venv": (
         executed("python3", "-m", "venv", "v", path="/usr/bin/python3.11"),
         executed("/tmp/v/bin/python3", "v/bin/pip", "install", path="/usr/bin/python3.11"),
+        opened("/root/.netrc", result=ENOENT),
+        linked("/usr/bin/python3", "/tmp/v/bin/python3"),
+        linked("lib", "/tmp/v/lib64"),
+        listened("::1", 0, family=10, result=-errno.EADDRNOTAVAIL),
         chmodded("/tmp/v/bin/pip", 0o755),
         mapped(fresh("/tmp/v/lib/python3.11/site-packages/x.so"), execute=True, fresh=True),
     ),
     "b-pytest": (
         executed("python3", "-c", "print(1)", path="/usr/bin/python3.11"),
         opened("/tmp/pt/a", write=True),
+        linked("/tmp/pytest-of-root/pytest-0", "/tmp/pytest-of-root/pytest-current"),
     ),
     "b-shell-text": tuple(
         event
@@ -374,7 +360,11 @@ ORDINARY: dict[str, tuple[Event, ...]] = {
         executed("tmux", "-f", "/dev/null", "new-session", "-d", path="/usr/bin/tmux"),
         executed("/usr/lib/x86_64-linux-gnu/utempter/utempter", "add", privileged_by_file=True),
         opened("/proc/33/cmdline"),
-        connected("", 0, family=1),
+        device_opened("/dev/ptmx", FileKind.CHARACTER, 5, 2),
+        device_opened("/dev/pts/0", FileKind.CHARACTER, 136, 0),
+        unix_connected("/tmp/tmux-0/a"),
+        unix_connected("/var/run/nscd/socket", result=ENOENT),
+        opened("/root/.bashrc"),
     ),
 }
 
