@@ -14,8 +14,9 @@ from pathlib import Path
 from daemon.sensors import abi, bpf, cgroups, libbpf
 from daemon.sensors.abi import Handler
 
-REQUIRED = ("on_attach", "on_fork", "on_exec", "on_exit", "seed")
-TRACING = ("on_attach", "on_fork", "on_exec", "on_exit", "on_sys_exit", "on_handshake", "on_ring_request")
+LIFECYCLE = ("on_mkdir", "on_attach", "on_fork", "on_exec", "on_exit")
+REQUIRED = (*LIFECYCLE, "seed")
+TRACING = (*LIFECYCLE, "on_sys_exit", "on_handshake", "on_ring_request")
 EGRESS = ("on_connect4", "on_connect6", "on_sendmsg4", "on_sendmsg6")
 ON = "on"
 _ACTIVE_LSM = Path("/sys/kernel/security/lsm")
@@ -47,7 +48,7 @@ class Loaded:
 
 def load(tree: cgroups.Tree, ring_bytes: int, folder: Path = bpf.FOLDER) -> Loaded:
     """Takes about a second. Raises OSError with libbpf's last lines where a required hook cannot be had."""
-    settings = abi.SETTINGS.pack(tree.number, Path("/proc/self/ns/mnt").stat().st_ino)
+    settings = abi.SETTINGS.pack(tree.number, tree.hierarchy_id, Path("/proc/self/ns/mnt").stat().st_ino)
     sensor, hooks = _load_sensor(folder / bpf.SENSOR.name, settings, ring_bytes)
     loaded = Loaded(sensor, hooks)
     try:
@@ -91,7 +92,7 @@ def _attach_sensor(loaded: Loaded) -> None:
     for name in TRACING:
         if name not in refused:
             loaded.hooks[name] = _attach(loaded.sensor, name)
-    if off := loaded.off(name for name in REQUIRED if name in TRACING):
+    if off := loaded.off(LIFECYCLE):
         raise OSError(off)
     _attach_egress(loaded, [name for name in EGRESS if name not in refused])
 

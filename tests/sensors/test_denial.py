@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from daemon.errors import SensorError
-from daemon.events import FileOpened, Mounted
+from daemon.events import Connected, FileOpened, Mounted
 from daemon.sensors.abi import InKernel, InodeAction
 from tests.sensors.watching import OPEN, Watching
 
@@ -65,7 +65,16 @@ def test_a_neighbour_may(watching: Watching, denied: str) -> None:
     assert watching.one(run.container, Mounted).succeeded
 
 
-def test_an_inode_is_not_opened_executed_or_connected_to(watching: Watching, denied: str) -> None:
+def test_a_socket_is_not_connected_to(watching: Watching, denied: str) -> None:
+    watching.exec(denied, "/act", "unix-serve", "/tmp/engine.sock", options=("-d",))
+    assert errno_of(watching, denied, "unix", "/tmp/engine.sock") == 0
+    reached = watching.events(denied, Connected)[-1].file
+    assert reached is not None
+    watching.do(watching.sensor.watch_inode, reached.device, reached.inode, InodeAction.DENY)
+    assert errno_of(watching, denied, "unix", "/tmp/engine.sock") == errno.EPERM
+
+
+def test_an_inode_is_not_opened_nor_executed(watching: Watching, denied: str) -> None:
     watching.exec(denied, "sh", "-c", "cp /act /tmp/canary; cat /tmp/canary >/dev/null")
     bait = next(e for e in watching.events(denied, FileOpened) if e.file.path == "/tmp/canary").file
     watching.do(watching.sensor.watch_inode, bait.device, bait.inode, InodeAction.DENY)

@@ -121,6 +121,24 @@ def test_a_process_outside_is_not_reported(watching: Watching, act: Path) -> Non
     assert pids == set()
 
 
+def test_a_parent_that_was_removed_and_made_again(watching: Watching) -> None:
+    """systemd does so with slices."""
+    folder = find_tree().mount_point / "sensoragain"
+    watching.do(watching.sensor.watch_parent, "/sensoragain")
+    folder.rmdir()
+    folder.mkdir()
+    child = folder / "inside"
+    child.mkdir()
+    try:
+        enter = f"echo 0 >{child}/cgroup.procs; exec unshare -m true"
+        subprocess.run(["sh", "-c", enter], check=True)
+        watching.await_enrolled("inside")
+    finally:
+        watching.do(watching.sensor.unwatch, "/sensoragain")
+        child.rmdir()
+        folder.rmdir()
+
+
 def test_one_that_moves_to_another_cgroup_is_still_tracked(watching: Watching) -> None:
     tree = find_tree()
     elsewhere = tree.mount_point / "container-kit-sensor-elsewhere"

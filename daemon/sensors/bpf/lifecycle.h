@@ -2,6 +2,25 @@
 /* How a task gets into a sandbox, and its fork, exec and exit there. */
 #pragma once
 
+/* systemd removes a slice with its last unit and makes it anew for the next. */
+SEC("tp_btf/cgroup_mkdir")
+int BPF_PROG(on_mkdir, struct cgroup *made, const char *path)
+{
+	struct cgroup_path key = {};
+	struct watched *watched;
+	u64 id;
+
+	if (made->root->hierarchy_id != settings.hierarchy_id)
+		return 0;
+	bpf_probe_read_kernel_str(key.bytes, sizeof(key.bytes), path);
+	watched = bpf_map_lookup_elem(&watched_paths, &key);
+	if (!watched)
+		return 0;
+	id = made->kn->id;
+	bpf_map_update_elem(&watches, &id, watched, BPF_ANY);
+	return 0;
+}
+
 /* cgroup v1 calls it once a hierarchy; `leader` is there already. A task inside cannot give others away. */
 SEC("tp_btf/cgroup_attach_task")
 int BPF_PROG(on_attach, struct cgroup *destination, const char *path, struct task_struct *leader, bool group)

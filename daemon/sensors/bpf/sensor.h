@@ -19,6 +19,7 @@
 #define PATH_DEPTH 40		/* steps of a walk, mount points included */
 #define DATAGRAM_BYTES 128
 #define UNIX_PATH_BYTES 108
+#define CGROUP_PATH_BYTES 128
 #define CALLS 1024		/* numbers of system calls that a policy can name */
 #define NO_ARGUMENT 255
 
@@ -226,6 +227,10 @@ struct watched {		/* by a cgroup's number */
 	char prefix[16];	/* of a child's name */
 };
 
+struct cgroup_path {		/* from the hierarchy's root */
+	char bytes[CGROUP_PATH_BYTES];
+};
+
 struct file_name {
 	char bytes[NAME_BYTES];
 };
@@ -249,6 +254,7 @@ struct network {		/* key of a longest-prefix match */
 
 struct settings {		/* set before loading */
 	u32 hierarchy;		/* 0: cgroup v2; 1, 2: cgroup v1, of memory or pids */
+	u32 hierarchy_id;	/* of that one, as in /proc/PID/cgroup */
 	u32 own_mnt_ns;		/* the daemon's: with init's, what counts as the host */
 };
 
@@ -283,6 +289,7 @@ union abi {
 	struct called_on_process called_on_process;
 	struct policy policy;
 	struct watched watched;
+	struct cgroup_path cgroup_path;
 	struct file_name file_name;
 	struct folder folder;
 	struct inode_key inode_key;
