@@ -5,6 +5,7 @@ Without those of REQUIRED there is no sensor; of the others, those that the kern
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterable
@@ -16,9 +17,12 @@ from daemon.sensors.abi import Handler
 
 LIFECYCLE = ("on_mkdir", "on_attach", "on_fork", "on_exec", "on_exit")
 REQUIRED = (*LIFECYCLE, "seed")
-TRACING = (*LIFECYCLE, "on_sys_exit", "on_handshake", "on_ring_request")
+RING_TRACEPOINTS = {"on_ring_request": "io_uring_submit_req", "on_ring_request_old": "io_uring_submit_sqe"}
+"""It was renamed in 6.3; a kernel has one or the other."""
+TRACING = (*LIFECYCLE, "on_sys_exit", "on_handshake", *RING_TRACEPOINTS)
 EGRESS = ("on_connect4", "on_connect6", "on_sendmsg4", "on_sendmsg6")
 ON = "on"
+_TYPES = Path("/sys/kernel/btf/vmlinux")
 _ACTIVE_LSM = Path("/sys/kernel/security/lsm")
 _REFUSED = re.compile(r"prog '(\w+)': (?:failed to load|BPF program load failed)")
 
@@ -61,7 +65,7 @@ def load(tree: cgroups.Tree, ring_bytes: int, folder: Path = bpf.FOLDER) -> Load
 
 
 def _load_sensor(path: Path, settings: bytes, ring_bytes: int) -> tuple[libbpf.Object, dict[str, str]]:
-    hooks: dict[str, str] = {}
+    hooks = _without_tracepoint()
     while True:
         opened = libbpf.Object(path)
         try:
@@ -79,6 +83,19 @@ def _load_sensor(path: Path, settings: bytes, ring_bytes: int) -> tuple[libbpf.O
             hooks[refused[1]] = str(error)
             continue
         return opened, hooks
+
+
+def _without_tracepoint() -> dict[str, str]:
+    """Asked of the kernel's types, for to be refused costs a second load of everything."""
+    try:
+        types = _TYPES.read_bytes()
+    except FileNotFoundError:
+        raise OSError(errno.ENOTSUP, f"no {_TYPES}: this kernel was built without BTF") from None
+    return {
+        program: f"this kernel has no tracepoint {tracepoint}"
+        for program, tracepoint in RING_TRACEPOINTS.items()
+        if f"\0btf_trace_{tracepoint}\0".encode() not in types
+    }
 
 
 def _attach_sensor(loaded: Loaded) -> None:

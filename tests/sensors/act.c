@@ -112,6 +112,16 @@ static long act_vm_read(char **argv)
 	return process_vm_readv(number(argv[0]), &here, 1, &there, 1, 0);
 }
 
+static long act_steal_descriptor(char **argv)
+{
+	pid_t pid = argv[0] ? number(argv[0]) : idle_child();
+	long result = syscall(SYS_pidfd_getfd, syscall(SYS_pidfd_open, pid, 0), 0, 0);
+
+	if (!argv[0])
+		kill(pid, SIGKILL);
+	return result;
+}
+
 static int inet_address(struct sockaddr_storage *address, char **argv)
 {
 	struct sockaddr_in *v4 = (void *)address;
@@ -384,7 +394,7 @@ static long act_nap(char **argv)
 static const struct { const char *name; long (*act)(char **argv); } acts[] = {
 	{ "open", act_open }, { "openat2", act_openat2 }, { "handle", act_handle }, { "mount", act_mount },
 	{ "unshare", act_unshare }, { "setns", act_setns }, { "chroot", act_chroot }, { "ptrace", act_ptrace },
-	{ "ptrace-child", act_ptrace_child }, { "vm-read", act_vm_read }, { "connect", act_connect },
+	{ "ptrace-child", act_ptrace_child }, { "vm-read", act_vm_read }, { "steal-descriptor", act_steal_descriptor }, { "connect", act_connect },
 	{ "bind", act_bind }, { "unix", act_unix }, { "unix-serve", act_unix_serve }, { "send", act_send }, { "socket", act_socket },
 	{ "mknod", act_mknod }, { "chmod", act_chmod }, { "fchmod", act_fchmod }, { "symlink", act_symlink },
 	{ "link", act_link }, { "map", act_map }, { "writable-code", act_writable_code }, { "memfd", act_memfd },

@@ -90,6 +90,7 @@ struct inode {
 	u32 i_rdev;
 	unsigned long i_ino;
 	struct super_block *i_sb;
+	void *i_private;
 	s64 i_ctime_sec;
 	u32 i_ctime_nsec;
 } RELOCATED;
