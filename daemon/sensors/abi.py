@@ -202,7 +202,7 @@ FOLDER = Layout("folder", first="16s", second="16s")
 INODE_KEY = Layout("inode_key", inode="Q", device="I", spare="I")
 NETWORK = Layout("network", prefix="I", cookie="Q", address="16s")
 SETTINGS = Layout("settings", hierarchy="I", hierarchy_id="I", own_mnt_ns="I")
-HOST = Layout("host", mnt_ns="I", net_ns="I", root_device="I")
+HOST = Layout("host", mnt_ns="I", net_ns="I", root_device="I", own_root_device="I")
 SANDBOX = Layout(
     "sandbox",
     started_ns="Q",

@@ -111,6 +111,7 @@ def _attach_sensor(loaded: Loaded) -> None:
             loaded.hooks[name] = _attach(loaded.sensor, name)
     if off := loaded.off(LIFECYCLE):
         raise OSError(off)
+    loaded.sensor.iterate("seed")  # what the host is must be known before the first sandbox
     _attach_egress(loaded, [name for name in EGRESS if name not in refused])
 
 

@@ -172,14 +172,21 @@ static __always_inline bool is_host(struct task_struct *task)
 	return mnt_ns == host.mnt_ns || mnt_ns == settings.own_mnt_ns;
 }
 
-/* core_pattern, release_agent, modprobe: the kernel was made to run a sandbox's file on the host. */
+/*
+ * core_pattern, release_agent, modprobe: the kernel was made to run a sandbox's file on the host. The file
+ * system may be shared with others: what counts is that the file lies below the sandbox's root.
+ */
 static __always_inline void check_host_exec(struct task_struct *task, struct linux_binprm *program)
 {
 	u32 device = program->file->f_inode->i_sb->s_dev;
-	u64 *sandbox = bpf_map_lookup_elem(&roots, &device);
+	u64 *id = bpf_map_lookup_elem(&roots, &device);
+	struct sandbox *sandbox;
 
-	if (sandbox && is_host(task))
-		report_exec(task, program, *sandbox, RECORD_HOST_EXECUTED, 0, 0, true);
+	if (!id || !is_host(task))
+		return;
+	sandbox = sandbox_by(*id);
+	if (sandbox && is_below(BPF_CORE_READ(program, file, f_path.dentry), sandbox->root))
+		report_exec(task, program, *id, RECORD_HOST_EXECUTED, 0, 0, true);
 }
 
 SEC("tp_btf/sched_process_exec")

@@ -258,10 +258,11 @@ struct settings {		/* set before loading */
 	u32 own_mnt_ns;		/* the daemon's: with init's, what counts as the host */
 };
 
-struct host {			/* of init, found by the iterator */
+struct host {			/* of init or kthreadd, found by the iterator */
 	u32 mnt_ns;
 	u32 net_ns;
 	u32 root_device;
+	u32 own_root_device;	/* the daemon's, which may be another */
 };
 
 struct sandbox {		/* what its tasks are compared with; made at the first exec inside */
