@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections import namedtuple
 from enum import IntEnum, IntFlag
-from types import SimpleNamespace
 from typing import Any
 
 NAME_BYTES = 32
 FOLDER_BYTES = 16
 PREFIX_BYTES = 16
+CGROUP_PATH_BYTES = 128
 CALLS = 1024
 NO_ARGUMENT = 255
 
@@ -114,14 +114,15 @@ class Layout:
         self.name = name
         self.fields = fields
         self._struct = struct.Struct("<" + "".join(fields.values()))
+        self._values: Any = namedtuple(name, fields)  # type: ignore[misc]  # the names are in the table
         self.size = self._struct.size
 
     def pack(self, *values: Any) -> bytes:
         return self._struct.pack(*values)
 
     def unpack(self, data: bytes | memoryview, offset: int = 0) -> Any:
-        values: Sequence[Any] = self._struct.unpack_from(data, offset)
-        return SimpleNamespace(**dict(zip(self.fields, values, strict=True)))
+        """A named tuple."""
+        return self._values._make(self._struct.unpack_from(data, offset))
 
 
 RECORD = Layout(
@@ -195,12 +196,13 @@ ARGUMENTS = struct.Struct("<6Q")
 
 POLICY = Layout("policy", when="B", handler="B", alert="B", kill="B", strings="3s", operand="B", only="i")
 WATCHED = Layout("watched", watch="I", prefix_length="I", prefix="16s")
+CGROUP_PATH = Layout("cgroup_path", bytes="128s")
 FILE_NAME = Layout("file_name", bytes="32s")
 FOLDER = Layout("folder", first="16s", second="16s")
 INODE_KEY = Layout("inode_key", inode="Q", device="I", spare="I")
 NETWORK = Layout("network", prefix="I", cookie="Q", address="16s")
-SETTINGS = Layout("settings", hierarchy="I", own_mnt_ns="I")
-HOST = Layout("host", mnt_ns="I", net_ns="I", root_device="I")
+SETTINGS = Layout("settings", hierarchy="I", hierarchy_id="I", own_mnt_ns="I")
+HOST = Layout("host", mnt_ns="I", net_ns="I", root_device="I", own_root_device="I")
 SANDBOX = Layout(
     "sandbox",
     started_ns="Q",
@@ -225,6 +227,7 @@ LAYOUTS = (
     CALLED_ON_PROCESS,
     POLICY,
     WATCHED,
+    CGROUP_PATH,
     FILE_NAME,
     FOLDER,
     INODE_KEY,

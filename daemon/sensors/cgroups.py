@@ -9,7 +9,7 @@ from pathlib import Path
 
 from daemon.errors import SensorError
 from daemon.sandbox.cgroup import Hierarchy, parse_mountinfo
-from daemon.sensors.abi import PREFIX_BYTES, WATCHED, Watch
+from daemon.sensors.abi import CGROUP_PATH_BYTES, PREFIX_BYTES, WATCHED, Watch
 
 _CONTAINER = re.compile(r"(?:^|[-.:_])([0-9a-f]{64})(?:$|\.)")
 _V1_CONTROLLERS = ("memory", "pids")
@@ -21,7 +21,8 @@ class Tree:
 
     mount_point: Path
     number: int
-    """As in `settings` of bpf/sensor.h."""
+    """Which kind, as in `settings` of bpf/sensor.h."""
+    hierarchy_id: int
 
     def directory(self, path: str) -> Path:
         """Raises SensorError for a path that is not absolute in the hierarchy."""
@@ -38,10 +39,19 @@ def find_tree() -> Tree:
     mounted = _mounted()
     for number, controller in enumerate(_V1_CONTROLLERS, start=1):
         if found := _first(mounted, controller):
-            return Tree(found.mount_point, number)
+            return Tree(found.mount_point, number, _hierarchy_id(controller))
     if found := _unified(mounted):
-        return Tree(found.mount_point, 0)
+        return Tree(found.mount_point, 0, 0)
     raise SensorError("no cgroup hierarchy is mounted: mount /sys/fs/cgroup")
+
+
+def _hierarchy_id(controller: str) -> int:
+    """cgroups(7): a line of /proc/self/cgroup is id:controllers:path."""
+    for line in Path("/proc/self/cgroup").read_text(errors="surrogateescape").splitlines():
+        number, controllers, _ = line.split(":", 2)
+        if controller in controllers.split(","):
+            return int(number)
+    raise SensorError(f"the cgroup hierarchy of {controller} has no number")
 
 
 def find_unified() -> Path | None:
@@ -66,6 +76,14 @@ def _unified(mounted: Iterable[Hierarchy]) -> Hierarchy | None:
 def number_of(directory: Path) -> int:
     """The kernel's number (kernfs id) of a cgroup is the inode of its directory."""
     return directory.stat().st_ino
+
+
+def path_key(path: str) -> bytes:
+    """The map's key. Raises SensorError for a path that is too long."""
+    raw = path.rstrip("/").encode()
+    if len(raw) >= CGROUP_PATH_BYTES:
+        raise SensorError(f"the cgroup {path} has a path of more than {CGROUP_PATH_BYTES - 1} bytes")
+    return raw.ljust(CGROUP_PATH_BYTES, b"\0")
 
 
 def container_of(name: str) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import struct
 import time
 from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -76,7 +77,8 @@ class EbpfSensor:
     def watch_parent(self, path: str, prefix: str = "") -> None:
         """Every cgroup right below `path` whose name starts with `prefix` is a sandbox, now and later.
 
-        `path` starts at the hierarchy's root: `/docker`. It is made if it is missing, and must not go away.
+        `path` starts at the hierarchy's root: `/docker`. It is made if it is missing, and is still watched
+        after it was removed and made again, as systemd does with slices.
         """
         self._watch(path, Watch.CHILDREN, prefix)
 
@@ -86,13 +88,17 @@ class EbpfSensor:
 
     def unwatch(self, path: str) -> None:
         """No new task comes in by it; those inside are still watched."""
-        self._maps["watches"].discard(abi.U64.pack(cgroups.number_of(self._tree.directory(path))))
+        self._maps["watched_paths"].discard(cgroups.path_key(path))
+        with suppress(FileNotFoundError):
+            number = cgroups.number_of(self._tree.directory(path))
+            self._maps["watches"].discard(abi.U64.pack(number))
 
     def _watch(self, path: str, watch: Watch, prefix: str = "") -> None:
         directory = self._tree.directory(path)
-        value = cgroups.watched(watch, prefix)
+        key, value = cgroups.path_key(path), cgroups.watched(watch, prefix)
         try:
             self._set_clock()
+            self._maps["watched_paths"][key] = value
             directory.mkdir(parents=True, exist_ok=True)
             self._maps["watches"][abi.U64.pack(cgroups.number_of(directory))] = value
             self._loaded.sensor.iterate("seed")

@@ -5,6 +5,7 @@ Without those of REQUIRED there is no sensor; of the others, those that the kern
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterable
@@ -14,10 +15,14 @@ from pathlib import Path
 from daemon.sensors import abi, bpf, cgroups, libbpf
 from daemon.sensors.abi import Handler
 
-REQUIRED = ("on_attach", "on_fork", "on_exec", "on_exit", "seed")
-TRACING = ("on_attach", "on_fork", "on_exec", "on_exit", "on_sys_exit", "on_handshake", "on_ring_request")
+LIFECYCLE = ("on_mkdir", "on_attach", "on_fork", "on_exec", "on_exit")
+REQUIRED = (*LIFECYCLE, "seed")
+RING_TRACEPOINTS = {"on_ring_request": "io_uring_submit_req", "on_ring_request_old": "io_uring_submit_sqe"}
+"""It was renamed in 6.3; a kernel has one or the other."""
+TRACING = (*LIFECYCLE, "on_sys_exit", "on_handshake", *RING_TRACEPOINTS)
 EGRESS = ("on_connect4", "on_connect6", "on_sendmsg4", "on_sendmsg6")
 ON = "on"
+_TYPES = Path("/sys/kernel/btf/vmlinux")
 _ACTIVE_LSM = Path("/sys/kernel/security/lsm")
 _REFUSED = re.compile(r"prog '(\w+)': (?:failed to load|BPF program load failed)")
 
@@ -47,7 +52,7 @@ class Loaded:
 
 def load(tree: cgroups.Tree, ring_bytes: int, folder: Path = bpf.FOLDER) -> Loaded:
     """Takes about a second. Raises OSError with libbpf's last lines where a required hook cannot be had."""
-    settings = abi.SETTINGS.pack(tree.number, Path("/proc/self/ns/mnt").stat().st_ino)
+    settings = abi.SETTINGS.pack(tree.number, tree.hierarchy_id, Path("/proc/self/ns/mnt").stat().st_ino)
     sensor, hooks = _load_sensor(folder / bpf.SENSOR.name, settings, ring_bytes)
     loaded = Loaded(sensor, hooks)
     try:
@@ -60,7 +65,7 @@ def load(tree: cgroups.Tree, ring_bytes: int, folder: Path = bpf.FOLDER) -> Load
 
 
 def _load_sensor(path: Path, settings: bytes, ring_bytes: int) -> tuple[libbpf.Object, dict[str, str]]:
-    hooks: dict[str, str] = {}
+    hooks = _without_tracepoint()
     while True:
         opened = libbpf.Object(path)
         try:
@@ -80,6 +85,19 @@ def _load_sensor(path: Path, settings: bytes, ring_bytes: int) -> tuple[libbpf.O
         return opened, hooks
 
 
+def _without_tracepoint() -> dict[str, str]:
+    """Asked of the kernel's types, for to be refused costs a second load of everything."""
+    try:
+        types = _TYPES.read_bytes()
+    except FileNotFoundError:
+        raise OSError(errno.ENOTSUP, f"no {_TYPES}: this kernel was built without BTF") from None
+    return {
+        program: f"this kernel has no tracepoint {tracepoint}"
+        for program, tracepoint in RING_TRACEPOINTS.items()
+        if f"\0btf_trace_{tracepoint}\0".encode() not in types
+    }
+
+
 def _attach_sensor(loaded: Loaded) -> None:
     """Handlers go into their slots before the program that jumps to them is attached."""
     refused = set(loaded.hooks)
@@ -91,8 +109,9 @@ def _attach_sensor(loaded: Loaded) -> None:
     for name in TRACING:
         if name not in refused:
             loaded.hooks[name] = _attach(loaded.sensor, name)
-    if off := loaded.off(name for name in REQUIRED if name in TRACING):
+    if off := loaded.off(LIFECYCLE):
         raise OSError(off)
+    loaded.sensor.iterate("seed")  # what the host is must be known before the first sandbox
     _attach_egress(loaded, [name for name in EGRESS if name not in refused])
 
 

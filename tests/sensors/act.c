@@ -112,6 +112,16 @@ static long act_vm_read(char **argv)
 	return process_vm_readv(number(argv[0]), &here, 1, &there, 1, 0);
 }
 
+static long act_steal_descriptor(char **argv)
+{
+	pid_t pid = argv[0] ? number(argv[0]) : idle_child();
+	long result = syscall(SYS_pidfd_getfd, syscall(SYS_pidfd_open, pid, 0), 0, 0);
+
+	if (!argv[0])
+		kill(pid, SIGKILL);
+	return result;
+}
+
 static int inet_address(struct sockaddr_storage *address, char **argv)
 {
 	struct sockaddr_in *v4 = (void *)address;
@@ -165,6 +175,17 @@ static long act_unix(char **argv)
 		listen(listener, 1);
 	}
 	return connect(s, (void *)&address, size);
+}
+
+static long act_unix_serve(char **argv)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	strcpy(address.sun_path, argv[0]);
+	if (bind(listener, (void *)&address, sizeof(address)) || listen(listener, 64))
+		return -1;
+	return pause();
 }
 
 static const char query[] = "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x04" "evil\x07" "example\x03" "com\x00\x00\x01\x00\x01";
@@ -373,8 +394,8 @@ static long act_nap(char **argv)
 static const struct { const char *name; long (*act)(char **argv); } acts[] = {
 	{ "open", act_open }, { "openat2", act_openat2 }, { "handle", act_handle }, { "mount", act_mount },
 	{ "unshare", act_unshare }, { "setns", act_setns }, { "chroot", act_chroot }, { "ptrace", act_ptrace },
-	{ "ptrace-child", act_ptrace_child }, { "vm-read", act_vm_read }, { "connect", act_connect },
-	{ "bind", act_bind }, { "unix", act_unix }, { "send", act_send }, { "socket", act_socket },
+	{ "ptrace-child", act_ptrace_child }, { "vm-read", act_vm_read }, { "steal-descriptor", act_steal_descriptor }, { "connect", act_connect },
+	{ "bind", act_bind }, { "unix", act_unix }, { "unix-serve", act_unix_serve }, { "send", act_send }, { "socket", act_socket },
 	{ "mknod", act_mknod }, { "chmod", act_chmod }, { "fchmod", act_fchmod }, { "symlink", act_symlink },
 	{ "link", act_link }, { "map", act_map }, { "writable-code", act_writable_code }, { "memfd", act_memfd },
 	{ "exec", act_exec }, { "clone", act_clone }, { "clone3", act_clone3 }, { "call", act_call },

@@ -61,7 +61,7 @@ def test_responses_are_the_kernels(built: Btf) -> None:
     assert {member.name: member.value for member in abi.InKernel} == theirs
 
 
-@pytest.mark.parametrize("name", ["NAME_BYTES", "FOLDER_BYTES", "CALLS", "NO_ARGUMENT"])
+@pytest.mark.parametrize("name", ["NAME_BYTES", "CGROUP_PATH_BYTES", "FOLDER_BYTES", "CALLS", "NO_ARGUMENT"])
 def test_sizes_are_those_of_the_header(name: str) -> None:
     header = (bpf.FOLDER / "sensor.h").read_text()
     found = re.search(rf"#define {name} (\d+)", header)

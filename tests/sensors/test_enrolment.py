@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from daemon.events import Drift, Enrolled, Event, ProcessExecuted, ProcessExited, ProcessForked
+from daemon.sensors import abi
 from daemon.sensors.cgroups import find_tree
-from tests.sensors.watching import OPEN, Watching
+from tests.sensors.watching import OPEN, Watching, run_in
 
 pytestmark = [pytest.mark.root, pytest.mark.docker, pytest.mark.bpf]
 
@@ -119,6 +120,69 @@ def test_a_process_outside_is_not_reported(watching: Watching, act: Path) -> Non
     subprocess.run([act, "nap", "1"], check=True, capture_output=True)
     pids = {event.process.pid for event in watching.seen[before:] if event.process.comm == "act"}
     assert pids == set()
+
+
+def test_a_parent_that_was_removed_and_made_again(watching: Watching) -> None:
+    """systemd does so with slices."""
+    folder = find_tree().mount_point / "sensoragain"
+    watching.do(watching.sensor.watch_parent, "/sensoragain")
+    folder.rmdir()
+    folder.mkdir()
+    child = folder / "inside"
+    child.mkdir()
+    try:
+        run_in(child)
+        watching.await_enrolled("inside")
+    finally:
+        watching.do(watching.sensor.unwatch, "/sensoragain")
+        child.rmdir()
+        folder.rmdir()
+
+
+def test_the_host_is_known_before_the_first_sandbox(watching: Watching) -> None:
+    root = Path("/").stat().st_dev
+    raw = watching.do(watching.sensor._maps["bss"].get, bytes(4))
+    host = abi.HOST.unpack(raw)
+    assert host.own_root_device == os.major(root) << 20 | os.minor(root)
+    assert host.mnt_ns > 0
+    assert host.net_ns > 0
+
+
+def test_a_prefix_tells_sandboxes_from_other_children(watching: Watching) -> None:
+    """As docker-ID.scope beside the services below system.slice."""
+    folder = find_tree().mount_point / "sensorprefix"
+    identifier = "ab" * 32
+    names = (f"docker-{identifier}.scope", "cron.service")
+    watching.do(watching.sensor.watch_parent, "/sensorprefix", "docker-")
+    watching.await_idle()
+    try:
+        before = len(watching.seen)
+        for name in names:
+            run_in(folder / name)
+        watching.await_enrolled(identifier)
+        watching.await_idle()
+        assert {event.sandbox for event in watching.seen[before:]} == {identifier}
+    finally:
+        watching.do(watching.sensor.unwatch, "/sensorprefix")
+        for name in names:
+            (folder / name).rmdir()
+        folder.rmdir()
+
+
+def test_a_cgroup_that_is_a_sandbox_itself(watching: Watching) -> None:
+    folder = find_tree().mount_point / "sensoritself"
+    watching.do(watching.sensor.watch_cgroup, "/sensoritself")
+    try:
+        run_in(folder)
+        watching.await_enrolled("sensoritself")
+        watching.do(watching.sensor.unwatch, "/sensoritself")
+        before = len(watching.events("sensoritself", Enrolled))
+        run_in(folder)
+        watching.await_idle()
+        assert len(watching.events("sensoritself", Enrolled)) == before
+    finally:
+        watching.do(watching.sensor.unwatch, "/sensoritself")
+        folder.rmdir()
 
 
 def test_one_that_moves_to_another_cgroup_is_still_tracked(watching: Watching) -> None:

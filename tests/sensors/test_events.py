@@ -30,6 +30,7 @@ from daemon.events import (
     SocketCreated,
     SyscallMade,
 )
+from daemon.sensors.hooks import RING_TRACEPOINTS
 from tests.sensors.watching import OPEN, Watching
 
 pytestmark = [pytest.mark.root, pytest.mark.docker, pytest.mark.bpf]
@@ -369,6 +370,14 @@ def test_reading_the_memory_of_a_stranger(watching: Watching) -> None:
     assert (event.syscall, event.target_pid, event.descendant) == ("process_vm_readv", 1, False)
 
 
+def test_stealing_a_descriptor(watching: Watching) -> None:
+    event = watching.one(watching.act("steal-descriptor").container, ProcessTouched)
+    assert (event.syscall, event.descendant) == ("pidfd_getfd", True)
+    run = watching.run("sh", "-c", "/act steal-descriptor 1; true", options=OPEN)
+    event = watching.one(run.container, ProcessTouched)
+    assert (event.result >= 0, event.descendant) == (True, False)
+
+
 # --- sockets
 
 
@@ -429,7 +438,7 @@ def test_a_name_that_is_asked_for(watching: Watching, call: str) -> None:
 
 def test_io_uring_opens_are_seen(watching: Watching) -> None:
     run = watching.act("ring-open", "/etc/canary")
-    if watching.sensor.hooks["on_ring_request"] != "on" or run.result[0] < 0:
+    if "on" not in (watching.sensor.hooks[name] for name in RING_TRACEPOINTS) or run.result[0] < 0:
         pytest.skip("this kernel has no io_uring")
     event = watching.one(run.container, FileOpened)
     assert (event.syscall, event.file.path, event.file.resolved) == ("io_uring:openat", "/etc/canary", False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ import pytest
 from daemon.errors import SensorError
 from daemon.events import Drift, Event, FileOpened, HostExecuted, ProcessExecuted
 from daemon.sensors.abi import InKernel, InodeAction
-from tests.sensors.watching import OPEN, Watching
+from daemon.sensors.cgroups import find_tree
+from tests.sensors.watching import OPEN, Watching, run_in
 
 pytestmark = [pytest.mark.root, pytest.mark.docker, pytest.mark.bpf]
 TRIES = 200
@@ -98,6 +100,42 @@ def test_the_host_executes_a_file_of_a_sandbox(watching: Watching) -> None:
         watching.remove(container)
     assert event.file.path.endswith("/act")
     assert event.process.comm == "act"
+
+
+def test_a_sandbox_on_the_hosts_own_file_system_makes_the_host_no_suspect(watching: Watching) -> None:
+    folder = find_tree().mount_point / "sensorshared"
+    watching.do(watching.sensor.watch_cgroup, "/sensorshared")
+    try:
+        run_in(folder)
+        watching.await_enrolled("sensorshared")
+        subprocess.run(["true"], check=True)
+        watching.await_idle()
+        assert watching.events("sensorshared", HostExecuted) == []
+    finally:
+        watching.do(watching.sensor.unwatch, "/sensorshared")
+        folder.rmdir()
+
+
+def test_a_shared_file_system_of_which_a_part_is_a_sandboxs_root(
+    watching: Watching, act: Path, tmp_path: Path
+) -> None:
+    folder = find_tree().mount_point / "sensorpart"
+    subprocess.run(["mount", "-t", "tmpfs", "shared", tmp_path], check=True)
+    try:
+        for name in ("root", "beside"):
+            (tmp_path / name).mkdir()
+            shutil.copy2(act, tmp_path / name / "act")
+        watching.do(watching.sensor.watch_cgroup, "/sensorpart")
+        run_in(folder, f"--root={tmp_path}/root", "/act", "nap", "1")
+        watching.await_enrolled("sensorpart")
+        subprocess.run([tmp_path / "beside/act", "nap", "1"], check=True, capture_output=True)
+        subprocess.run([tmp_path / "root/act", "nap", "1"], check=True, capture_output=True)
+        watching.await_idle()
+        assert [e.file.path for e in watching.events("sensorpart", HostExecuted)] == [f"{tmp_path}/root/act"]
+    finally:
+        watching.do(watching.sensor.unwatch, "/sensorpart")
+        subprocess.run(["umount", tmp_path], check=True)
+        folder.rmdir()
 
 
 def test_after_its_end_another_may_have_its_number(watching: Watching, tmp_path: Path) -> None:

@@ -66,7 +66,8 @@ struct cred { kuid_t uid, euid; kernel_cap_t cap_effective; struct user_namespac
 
 struct kernfs_node { u64 id; const char *name; struct kernfs_node *__parent; } RELOCATED;
 struct kernfs_node___parent { struct kernfs_node *parent; } RELOCATED;	/* before 6.15 */
-struct cgroup { struct kernfs_node *kn; } RELOCATED;
+struct cgroup_root { u32 hierarchy_id; } RELOCATED;
+struct cgroup { struct kernfs_node *kn; struct cgroup_root *root; } RELOCATED;
 struct cgroup_subsys_state { struct cgroup *cgroup; } RELOCATED;
 struct css_set { struct cgroup_subsys_state *subsys[16]; struct cgroup *dfl_cgrp; } RELOCATED;
 enum cgroup_subsys_id { memory_cgrp_id, pids_cgrp_id };
@@ -89,6 +90,7 @@ struct inode {
 	u32 i_rdev;
 	unsigned long i_ino;
 	struct super_block *i_sb;
+	void *i_private;
 	s64 i_ctime_sec;
 	u32 i_ctime_nsec;
 } RELOCATED;

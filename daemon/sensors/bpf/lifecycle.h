@@ -2,6 +2,25 @@
 /* How a task gets into a sandbox, and its fork, exec and exit there. */
 #pragma once
 
+/* systemd removes a slice with its last unit and makes it anew for the next. */
+SEC("tp_btf/cgroup_mkdir")
+int BPF_PROG(on_mkdir, struct cgroup *made, const char *path)
+{
+	struct cgroup_path key = {};
+	struct watched *watched;
+	u64 id;
+
+	if (made->root->hierarchy_id != settings.hierarchy_id)
+		return 0;
+	bpf_probe_read_kernel_str(key.bytes, sizeof(key.bytes), path);
+	watched = bpf_map_lookup_elem(&watched_paths, &key);
+	if (!watched)
+		return 0;
+	id = made->kn->id;
+	bpf_map_update_elem(&watches, &id, watched, BPF_ANY);
+	return 0;
+}
+
 /* cgroup v1 calls it once a hierarchy; `leader` is there already. A task inside cannot give others away. */
 SEC("tp_btf/cgroup_attach_task")
 int BPF_PROG(on_attach, struct cgroup *destination, const char *path, struct task_struct *leader, bool group)
@@ -153,14 +172,21 @@ static __always_inline bool is_host(struct task_struct *task)
 	return mnt_ns == host.mnt_ns || mnt_ns == settings.own_mnt_ns;
 }
 
-/* core_pattern, release_agent, modprobe: the kernel was made to run a sandbox's file on the host. */
+/*
+ * core_pattern, release_agent, modprobe: the kernel was made to run a sandbox's file on the host. The file
+ * system may be shared with others: what counts is that the file lies below the sandbox's root.
+ */
 static __always_inline void check_host_exec(struct task_struct *task, struct linux_binprm *program)
 {
 	u32 device = program->file->f_inode->i_sb->s_dev;
-	u64 *sandbox = bpf_map_lookup_elem(&roots, &device);
+	u64 *id = bpf_map_lookup_elem(&roots, &device);
+	struct sandbox *sandbox;
 
-	if (sandbox && is_host(task))
-		report_exec(task, program, *sandbox, RECORD_HOST_EXECUTED, 0, 0, true);
+	if (!id || !is_host(task))
+		return;
+	sandbox = sandbox_by(*id);
+	if (sandbox && is_below(BPF_CORE_READ(program, file, f_path.dentry), sandbox->root))
+		report_exec(task, program, *id, RECORD_HOST_EXECUTED, 0, 0, true);
 }
 
 SEC("tp_btf/sched_process_exec")

@@ -43,16 +43,28 @@ static __always_inline bool denies_inode(struct inode *inode)
 	return action && *action & INODE_DENY && inside();
 }
 
+/* What another module refused stays refused. Old verifiers want to see a constant, not an expression that is one. */
+static __always_inline int verdict(int before, bool denied)
+{
+	if (before)
+		return before;
+	if (denied) {
+		asm volatile("");
+		return -EPERM;
+	}
+	return 0;
+}
+
 SEC("lsm/file_open")
 int BPF_PROG(deny_file_open, struct file *file, int before)
 {
-	return before ? before : denies_inode(file->f_inode) ? -EPERM : 0;
+	return verdict(before, denies_inode(file->f_inode));
 }
 
 SEC("lsm/bprm_check_security")
 int BPF_PROG(deny_bprm_check_security, struct linux_binprm *program, int before)
 {
-	return before ? before : denies_inode(program->file->f_inode) ? -EPERM : 0;
+	return verdict(before, denies_inode(program->file->f_inode));
 }
 
 /* A socket file is connected to, not opened. */
@@ -61,21 +73,21 @@ int BPF_PROG(deny_unix_stream_connect, struct sock *sock, struct sock *other, st
 {
 	struct inode *inode = BPF_CORE_READ((struct unix_sock *)other, path.dentry, d_inode);
 
-	return before ? before : inode && denies_inode(inode) ? -EPERM : 0;
+	return verdict(before, inode && denies_inode(inode));
 }
 
 SEC("lsm/sb_mount")
 int BPF_PROG(deny_sb_mount, const char *device, const struct path *path, const char *type, unsigned long flags,
 	     void *data, int before)
 {
-	return before ? before : denies_escapes() ? -EPERM : 0;
+	return verdict(before, denies_escapes());
 }
 
 /* The newer way to mount, which sb_mount does not see. */
 SEC("lsm/move_mount")
 int BPF_PROG(deny_move_mount, const struct path *from, const struct path *to, int before)
 {
-	return before ? before : denies_escapes() ? -EPERM : 0;
+	return verdict(before, denies_escapes());
 }
 
 SEC("lsm/ptrace_access_check")
@@ -83,27 +95,25 @@ int BPF_PROG(deny_ptrace_access_check, struct task_struct *child, unsigned int m
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 
-	if (before || !(mode & PTRACE_MODE_ATTACH) || is_descendant(child, task->tgid))
-		return before;
-	return denies_escapes() ? -EPERM : 0;
+	return verdict(before, mode & PTRACE_MODE_ATTACH && denies_escapes() && !is_descendant(child, task->tgid));
 }
 
 SEC("lsm/userns_create")
 int BPF_PROG(deny_userns_create, const struct cred *cred, int before)
 {
-	return before ? before : denies_escapes() ? -EPERM : 0;
+	return verdict(before, denies_escapes());
 }
 
 SEC("lsm/bpf")
 int BPF_PROG(deny_bpf, int command, void *attributes, unsigned int size, int before)
 {
-	return before ? before : denies_escapes() ? -EPERM : 0;
+	return verdict(before, denies_escapes());
 }
 
 SEC("lsm/kernel_module_request")
 int BPF_PROG(deny_kernel_module_request, char *name, int before)
 {
-	return before ? before : denies_escapes() ? -EPERM : 0;
+	return verdict(before, denies_escapes());
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

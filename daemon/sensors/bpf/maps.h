@@ -103,6 +103,13 @@ struct {			/* which cgroups hold sandboxes */
 	__type(value, struct watched);
 } watches SEC(".maps");
 
+struct {			/* the same by path: one that is removed and made again has another number */
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct cgroup_path);
+	__type(value, struct watched);
+} watched_paths SEC(".maps");
+
 struct {			/* by the number of its cgroup */
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096);

@@ -52,6 +52,23 @@ static __always_inline u32 append_path(struct scratch *scratch, struct path *pat
 	return end_of(scratch) - start;
 }
 
+static __always_inline bool is_below(struct dentry *dentry, u64 root)
+{
+	int step;
+
+	for (step = 0; step < PATH_DEPTH; step++) {
+		struct dentry *parent;
+
+		if ((u64)dentry == root)
+			return true;
+		parent = BPF_CORE_READ(dentry, d_parent);
+		if (parent == dentry)
+			return false;
+		dentry = parent;
+	}
+	return false;
+}
+
 /* Only a mount of a part of a file system has an outside. */
 static __always_inline bool is_outside(struct dentry *dentry, struct dentry *mount_root, struct super_block *super)
 {

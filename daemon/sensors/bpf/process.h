@@ -50,10 +50,15 @@ static __always_inline bool is_descendant(struct task_struct *task, u32 ancestor
 	return false;
 }
 
-/* A pidfd keeps its struct pid. */
+#define PIDFS_MAGIC 0x50494446		/* <linux/magic.h>: since 6.9 pidfds have inodes of their own */
+
 static __always_inline struct pid *pid_of_descriptor(struct task_struct *task, u64 descriptor)
 {
 	struct file *file = file_of(task, descriptor);
 
-	return file ? BPF_CORE_READ(file, private_data) : 0;
+	if (!file)
+		return 0;
+	if (BPF_CORE_READ(file, f_inode, i_sb, s_magic) == PIDFS_MAGIC)
+		return BPF_CORE_READ(file, f_inode, i_private);
+	return BPF_CORE_READ(file, private_data);
 }

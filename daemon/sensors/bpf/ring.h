@@ -13,8 +13,7 @@ struct io_kiocb { u8 opcode; struct file *file; } RELOCATED;
 #define IORING_OP_OPENAT 18
 #define IORING_OP_OPENAT2 28
 
-SEC("tp_btf/io_uring_submit_req")
-int BPF_PROG(on_ring_request, struct io_kiocb *request)
+static __always_inline int report_request(struct io_kiocb *request)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct io_open *open = (void *)request;	/* a request begins with what its operation needs */
@@ -45,4 +44,16 @@ int BPF_PROG(on_ring_request, struct io_kiocb *request)
 	}
 	submit(scratch, true);
 	return 0;
+}
+
+SEC("tp_btf/io_uring_submit_req")
+int BPF_PROG(on_ring_request, struct io_kiocb *request)
+{
+	return report_request(request);
+}
+
+SEC("tp_btf/io_uring_submit_sqe")	/* its name before 6.3 */
+int BPF_PROG(on_ring_request_old, struct io_kiocb *request, bool force_nonblock)
+{
+	return report_request(request);
 }

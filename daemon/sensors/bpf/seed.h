@@ -32,6 +32,24 @@ static __always_inline void seed_sandbox(struct task_struct *task, u64 id)
 	open_sandbox(id, first);
 }
 
+#define PID_KTHREADD 2
+
+/*
+ * From init, or where a kernel does not show it, from kthreadd, in whose namespaces the kernel's own helpers
+ * run; and from the daemon, who reads the iterator and may have a root of its own.
+ */
+static __always_inline void learn_host(struct task_struct *task)
+{
+	struct task_struct *daemon = bpf_get_current_task_btf();
+
+	host.own_root_device = BPF_CORE_READ(daemon, fs, root.dentry, d_inode, i_sb, s_dev);
+	if (host.mnt_ns || task->pid > PID_KTHREADD)
+		return;
+	host.mnt_ns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
+	host.net_ns = BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
+	host.root_device = BPF_CORE_READ(task, fs, root.dentry, d_inode, i_sb, s_dev);
+}
+
 SEC("iter/task")
 int seed(struct bpf_iter__task *context)
 {
@@ -44,11 +62,7 @@ int seed(struct bpf_iter__task *context)
 	if (!task)
 		return 0;
 	mnt_ns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
-	if (task->pid == 1) {
-		host.mnt_ns = mnt_ns;
-		host.net_ns = BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
-		host.root_device = BPF_CORE_READ(task, fs, root.dentry, d_inode, i_sb, s_dev);
-	}
+	learn_host(task);
 	node = sandbox_of(task);
 	if (!node)
 		return 0;

@@ -19,6 +19,7 @@
 #define PATH_DEPTH 40		/* steps of a walk, mount points included */
 #define DATAGRAM_BYTES 128
 #define UNIX_PATH_BYTES 108
+#define CGROUP_PATH_BYTES 128
 #define CALLS 1024		/* numbers of system calls that a policy can name */
 #define NO_ARGUMENT 255
 
@@ -226,6 +227,10 @@ struct watched {		/* by a cgroup's number */
 	char prefix[16];	/* of a child's name */
 };
 
+struct cgroup_path {		/* from the hierarchy's root */
+	char bytes[CGROUP_PATH_BYTES];
+};
+
 struct file_name {
 	char bytes[NAME_BYTES];
 };
@@ -249,13 +254,15 @@ struct network {		/* key of a longest-prefix match */
 
 struct settings {		/* set before loading */
 	u32 hierarchy;		/* 0: cgroup v2; 1, 2: cgroup v1, of memory or pids */
+	u32 hierarchy_id;	/* of that one, as in /proc/PID/cgroup */
 	u32 own_mnt_ns;		/* the daemon's: with init's, what counts as the host */
 };
 
-struct host {			/* of init, found by the iterator */
+struct host {			/* of init or kthreadd, found by the iterator */
 	u32 mnt_ns;
 	u32 net_ns;
 	u32 root_device;
+	u32 own_root_device;	/* the daemon's, which may be another */
 };
 
 struct sandbox {		/* what its tasks are compared with; made at the first exec inside */
@@ -283,6 +290,7 @@ union abi {
 	struct called_on_process called_on_process;
 	struct policy policy;
 	struct watched watched;
+	struct cgroup_path cgroup_path;
 	struct file_name file_name;
 	struct folder folder;
 	struct inode_key inode_key;

@@ -142,7 +142,7 @@ static __always_inline void open_sandbox(u64 id, struct task_struct *first)
 
 	fill_sandbox(&sandbox, first);
 	bpf_map_update_elem(&sandboxes, &id, &sandbox, BPF_NOEXIST);
-	if (sandbox.root_device != host.root_device)
+	if (sandbox.root_device != host.root_device && sandbox.root_device != host.own_root_device)
 		bpf_map_update_elem(&roots, &sandbox.root_device, &id, BPF_ANY);
 }
 
