@@ -120,8 +120,8 @@ class Executor:
                 sandbox.started_s = time.monotonic()
                 cleanup.pop_all()
                 self.registry.add(sandbox)
-                launched.set_result(sandbox)
                 await asyncio.to_thread(self._save, sandbox)
+                launched.set_result(sandbox)
                 await self._supervise(sandbox)
         except Exception as error:
             if not launched.done():
