@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -15,8 +16,8 @@ from tests.images import imported
 from tests.sensors.containers import Container, started
 from tests.sensors.watching import Watching, build_act
 
-ACT_IMAGE = "container-kit-test/sensor:local"
-WORKLOAD_IMAGE = "container-kit-test/sensors:local"
+ACT_IMAGE = f"container-kit-test/sensor:{os.getpid()}"
+WORKLOAD_IMAGE = f"container-kit-test/sensors:{os.getpid()}"
 SOURCE = Path(__file__).with_name("workload.c")
 
 
