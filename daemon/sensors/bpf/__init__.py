@@ -33,7 +33,8 @@ def build(folder: Path = FOLDER) -> list[Path]:
 def _build(source: Path, destination: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".bpf-") as folder:
         built = Path(folder) / destination.name
-        _run("clang", "clang", *FLAGS, *WARNINGS, "-c", str(source), "-o", str(built))
+        nowhere = f"-ffile-prefix-map={source.parent}=."  # BTF names each source line by its file
+        _run("clang", "clang", *FLAGS, nowhere, *WARNINGS, "-c", str(source), "-o", str(built))
         _run("llvm-strip", "llvm", "-g", str(built))  # DWARF goes, BTF stays
         built.chmod(0o644)
         built.replace(destination)
