@@ -34,7 +34,8 @@ def _build(source: Path, destination: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".bpf-") as folder:
         built = Path(folder) / destination.name
         nowhere = f"-ffile-prefix-map={source.parent}=."  # BTF names each source line by its file
-        _run("clang", "clang", *FLAGS, nowhere, *WARNINGS, "-c", str(source), "-o", str(built))
+        here = "-fdebug-compilation-dir=."
+        _run("clang", "clang", *FLAGS, nowhere, here, *WARNINGS, "-c", str(source), "-o", str(built))
         _run("llvm-strip", "llvm", "-g", str(built))  # DWARF goes, BTF stays
         built.chmod(0o644)
         built.replace(destination)
