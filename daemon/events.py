@@ -7,6 +7,7 @@ Addresses, devices, inodes and resolved paths are the kernel's own objects. What
 from __future__ import annotations
 
 import errno
+import stat
 from dataclasses import dataclass, field
 from enum import IntFlag, StrEnum
 
@@ -46,6 +47,22 @@ class FileKind(StrEnum):
     FIFO = "fifo"
     SOCKET = "socket"
     UNKNOWN = "unknown"
+
+    @classmethod
+    def of_mode(cls, mode: int) -> FileKind:
+        """By the bits of st_mode that tell it (inode(7))."""
+        return _KINDS.get(stat.S_IFMT(mode), cls.UNKNOWN)
+
+
+_KINDS = {
+    stat.S_IFREG: FileKind.REGULAR,
+    stat.S_IFDIR: FileKind.DIRECTORY,
+    stat.S_IFLNK: FileKind.SYMLINK,
+    stat.S_IFBLK: FileKind.BLOCK,
+    stat.S_IFCHR: FileKind.CHARACTER,
+    stat.S_IFIFO: FileKind.FIFO,
+    stat.S_IFSOCK: FileKind.SOCKET,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 
 import structlog
 
-from daemon.events import Enrolled, Event, ProcessExecuted, ProcessExited, ProcessForked
+from daemon.events import Event
 from daemon.expectation import Expectation
 from daemon.findings import Finding
 from daemon.processes import ProcessTable
@@ -20,7 +20,6 @@ from detectors.resource import DETECTORS as RESOURCE
 
 PLUGINS = "container_kit.detectors"
 HELD = 10_000
-TABLE_EVENTS = (Enrolled, ProcessForked, ProcessExecuted, ProcessExited)
 HOST = Expectation(container_id="", uid=0, capabilities=(1 << 64) - 1, fresh_exec=True)
 
 log = structlog.get_logger()

@@ -52,7 +52,6 @@ class Responder:
         unmanaged: Action,
     ) -> None:
         self.sensing: Sensing | None = None
-        self.on_finding: Callable[[FindingRecord], None] = lambda _: None
         self.dropped = 0
         self._executor = executor
         self._ledger = ledger
@@ -64,7 +63,7 @@ class Responder:
     def publish(self, finding: Finding, expected: Expectation) -> None:
         """At once: the ledger, and a kill by the kernel. The rest follows in `run`."""
         entry = self._ledger.add(finding, expected)
-        sandbox = self._sandbox(expected)
+        sandbox = self._sandbox(expected.sandbox_id)
         if entry.record.count == 1 and sandbox is not None:
             entry.record.trace_id, entry.record.owner_uid = sandbox.trace_id, sandbox.owner.uid
         action = self._action(finding, sandbox, expected)
@@ -86,10 +85,9 @@ class Responder:
             self.dropped += 1
             log.exception("finding not audited: the queue is full", rule=record.rule_id)
 
-    def _sandbox(self, expected: Expectation) -> Sandbox | None:
-        if expected.sandbox_id is None:
-            return None
-        return self._executor.registry.get(expected.sandbox_id)
+    def _sandbox(self, sandbox_id: str | None) -> Sandbox | None:
+        """None for a container of somebody else, and for one that was forgotten."""
+        return None if sandbox_id is None else self._executor.registry.get(sandbox_id)
 
     def _action(self, finding: Finding, sandbox: Sandbox | None, expected: Expectation) -> Action:
         if _refused(finding.event) or not expected.container_id:
@@ -102,7 +100,6 @@ class Responder:
     async def _answer(self, finding: Finding, record: FindingRecord, action: Action) -> None:
         if action is not Action.ALERT:
             record.action = await self._act(record, action)
-        self.on_finding(record)
         await self._audit.record(self._event(finding, record))
 
     async def _act(self, record: FindingRecord, action: Action) -> str:
@@ -118,7 +115,7 @@ class Responder:
         if action is Action.QUARANTINE:
             self._quarantine(record.container_id)
             return
-        sandbox = self._executor.registry.get(record.sandbox_id) if record.sandbox_id else None
+        sandbox = self._sandbox(record.sandbox_id)
         if sandbox is None:
             engine = self._executor.engine
             await (engine.kill if action is Action.KILL else engine.pause)(record.container_id)
@@ -162,7 +159,7 @@ class Responder:
         )
 
     def _owner(self, record: FindingRecord) -> Any:
-        sandbox = self._executor.registry.get(record.sandbox_id) if record.sandbox_id else None
+        sandbox = self._sandbox(record.sandbox_id)
         return sandbox.owner if sandbox else None
 
 

@@ -7,12 +7,10 @@ inotify for the host's own files. A sensor that ends is a finding, and is starte
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 
@@ -28,6 +26,7 @@ from daemon.sensors.inotify import InotifySensor
 from daemon.sensors.limits import LimitsSensor
 from daemon.sensors.netlink import NetlinkSensor
 from daemon.sensors.procfs import ProcfsSensor
+from daemon.sensors.statx import status_of
 from daemon.sensors.watches import Watch as WatchedFile
 
 LOSS_INTERVAL_S = 1.0
@@ -133,17 +132,12 @@ class Sensing:
 
     async def run(self) -> None:
         """Until cancelled."""
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._processes(tasks))
-                tasks.create_task(self._keep("procfs", Tier.PROCFS, self._open_procfs))
-                tasks.create_task(self._keep("limits", Tier.CGROUP, self._open_limits))
-                tasks.create_task(self._keep("inotify", Tier.INOTIFY, self._open_inotify))
-                tasks.create_task(self._tell_losses())
-        finally:
-            for sensor in list(self._sensors.values()):
-                await sensor.close()
-            self._sensors.clear()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._processes(tasks))
+            tasks.create_task(self._keep("procfs", Tier.PROCFS, self._open_procfs))
+            tasks.create_task(self._keep("limits", Tier.CGROUP, self._open_limits))
+            tasks.create_task(self._keep("inotify", Tier.INOTIFY, self._open_inotify))
+            tasks.create_task(self._tell_losses())
 
     async def _processes(self, tasks: asyncio.TaskGroup) -> None:
         """The best one. Where eBPF cannot be had at all, the next step of the ladder for good."""
@@ -229,7 +223,7 @@ class Sensing:
             for parent, prefix in await self._parents():
                 sensor.watch_parent(parent, prefix)
             if self.watch_all:
-                sensor.watch_device(_root_device())
+                sensor.watch_device(status_of("/").device)
         except BaseException:
             await sensor.close()
             raise
@@ -260,9 +254,3 @@ class Sensing:
 
     async def _open_inotify(self) -> Sensor:
         return InotifySensor(self._files)
-
-
-def _root_device() -> int:
-    """Of the host's root file system, as the kernel keeps it: major << 20 | minor."""
-    device = Path("/").stat().st_dev
-    return os.major(device) << 20 | os.minor(device)

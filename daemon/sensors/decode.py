@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import stat
 from collections.abc import Callable
 from typing import Any
 
@@ -19,15 +18,6 @@ SOCK_TYPE_MASK = 0xF
 O_ACCMODE, O_CREAT = 0o3, 0o100
 CTIME_SLACK_NS = 10_000_000
 """File times come from a clock that ticks once a jiffy: a change right after the start can seem older."""
-_KINDS = {
-    stat.S_IFREG: FileKind.REGULAR,
-    stat.S_IFDIR: FileKind.DIRECTORY,
-    stat.S_IFLNK: FileKind.SYMLINK,
-    stat.S_IFBLK: FileKind.BLOCK,
-    stat.S_IFCHR: FileKind.CHARACTER,
-    stat.S_IFIFO: FileKind.FIFO,
-    stat.S_IFSOCK: FileKind.SOCKET,
-}
 _OPEN_FLAGS_AT = {"open": 1, "openat": 2}
 _PROT_WRITE, _PROT_EXEC = 2, 4
 _NO_CALLS = {0xFFFF_FFFF: "tcp_connect", 0xFFFF_FFFE: "egress"}
@@ -330,7 +320,7 @@ def _node_made(
     file = File(
         path=strings[0],
         resolved=False,
-        kind=_KINDS.get(stat.S_IFMT(mode & 0xFFFF), FileKind.UNKNOWN),
+        kind=FileKind.of_mode(mode & 0xFFFF),
         node_device=major << 20 | minor,
         mode=mode & 0xFFFF,
     )
@@ -356,7 +346,7 @@ def file_from(facts: Any, path: bytes, *, truncated: bool) -> File:
         path=("(...)/" if truncated else "/") + "/".join(parts),
         device=facts.device,
         inode=facts.inode,
-        kind=_KINDS.get(stat.S_IFMT(facts.mode), FileKind.UNKNOWN),
+        kind=FileKind.of_mode(facts.mode),
         node_device=facts.node_device,
         filesystem=_text(facts.filesystem),
         mode=facts.mode & 0o7777,

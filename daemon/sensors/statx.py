@@ -21,15 +21,6 @@ _STATX_BASIC_STATS = 0x7FF
 _BUFFER_BYTES = 256
 # linux/stat.h: links, mode, inode, ctime, and major and minor of what it stands for and of where it is.
 _STATX = struct.Struct("=16xI8xHxxQ56xqI20xIIII")
-_KINDS = {
-    stat.S_IFREG: FileKind.REGULAR,
-    stat.S_IFDIR: FileKind.DIRECTORY,
-    stat.S_IFLNK: FileKind.SYMLINK,
-    stat.S_IFBLK: FileKind.BLOCK,
-    stat.S_IFCHR: FileKind.CHARACTER,
-    stat.S_IFIFO: FileKind.FIFO,
-    stat.S_IFSOCK: FileKind.SOCKET,
-}
 
 _statx = ctypes.CDLL(None, use_errno=True).statx
 _statx.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint, ctypes.c_char_p)
@@ -52,7 +43,7 @@ class Status:
             path=path,
             device=self.device,
             inode=self.inode,
-            kind=_KINDS.get(stat.S_IFMT(self.mode), FileKind.UNKNOWN),
+            kind=FileKind.of_mode(self.mode),
             node_device=self.node_device,
             mode=stat.S_IMODE(self.mode),
             changed_ns=self.changed_ns,

@@ -6,10 +6,10 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from daemon.events import Connected, DatagramSent, Listened
+from detectors.addresses import is_internet
 
 Address = IPv4Address | IPv6Address
 
-AF_INET, AF_INET6 = 2, 10
 NAT64 = IPv6Network("64:ff9b::/96")
 """The well-known prefix of RFC 6052; the last 32 bits are an IPv4 address."""
 
@@ -30,7 +30,7 @@ def parsed(text: str) -> Address | None:
 
 def peer(event: Connected | DatagramSent | Listened) -> Address | None:
     """None where it is no internet socket."""
-    return parsed(event.address) if event.family in (AF_INET, AF_INET6) else None
+    return parsed(event.address) if is_internet(event.family) else None
 
 
 def is_local(address: Address) -> bool:

@@ -8,6 +8,7 @@ from daemon.events import Event, SocketCreated
 from daemon.expectation import Expectation
 from daemon.findings import Category, Finding, Rule, Severity, finding
 from detectors import Detector
+from detectors.addresses import is_internet
 
 RAW_SOCKET = Rule(
     id="raw-socket",
@@ -34,7 +35,7 @@ class RawSocket(Detector):
     def detect(self, event: Event, sandbox: Expectation) -> Iterator[Finding]:
         if not isinstance(event, SocketCreated) or event.type != SOCK_RAW:
             return
-        if event.family in (AF_INET, AF_INET6):
+        if is_internet(event.family):
             ping = (event.family, event.protocol) in PINGS
             yield finding(
                 RAW_SOCKET,

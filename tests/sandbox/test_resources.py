@@ -42,6 +42,7 @@ from daemon.sandbox.resources import (
     parse_net_dev,
     workspace_exceeded,
 )
+from tests.zombies import exited_process
 
 MIB = 1 << 20
 IMAGE = f"container-kit-test/resources:{os.getpid()}"
@@ -346,17 +347,6 @@ class TestNetwork:
         after = network_bytes(os.getpid())
         assert after.rx >= before.rx >= 0
         assert after.tx >= before.tx >= 0
-
-
-@contextmanager
-def exited_process() -> Iterator[int]:
-    """A zombie, so that its pid belongs to nobody else."""
-    pid = os.posix_spawn("/bin/true", ["true"], {})
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    try:
-        yield pid
-    finally:
-        os.waitpid(pid, 0)
 
 
 def test_an_exited_process_is_not_read_as_the_whole_host() -> None:

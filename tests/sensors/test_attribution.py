@@ -6,8 +6,6 @@ import ctypes
 import os
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,6 +20,7 @@ from daemon.sensors.observation import UNKNOWN_FILE, is_privileged_by_file, obse
 from daemon.sensors.statx import file_of_descriptor, status_of
 from tests.sensors.conftest import Start
 from tests.sensors.containers import SLEEP
+from tests.zombies import exited_process
 
 A, B = "a1" * 32, "b2" * 32
 
@@ -55,20 +54,9 @@ def test_any_text_names_one_container_or_the_host(membership: bytes) -> None:
     assert len(container_in(membership)) in (0, 64)
 
 
-@contextmanager
-def ended() -> Iterator[int]:
-    """A zombie, so that its pid belongs to nobody else."""
-    pid = os.posix_spawn("/bin/true", ["true"], {})
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    try:
-        yield pid
-    finally:
-        os.waitpid(pid, 0)
-
-
 def test_one_that_has_ended_is_not_of_the_host() -> None:
     assert container_of(os.getpid()) == HOST
-    with ended() as pid:
+    with exited_process() as pid:
         assert container_of(pid) is None
         assert observe(pid).file is UNKNOWN_FILE
         assert observe(pid).root is None
