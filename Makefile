@@ -1,13 +1,19 @@
 # `make run` and `make test` work on a fresh Debian or Ubuntu machine with git, python3, make and root.
 PYTHON := .venv/bin/python
 
-.PHONY: run test check bench bpf corpus docs deb install uninstall setup clean
+.PHONY: run test test-vm check bench bpf corpus docs deb install uninstall setup clean
 
 run: setup
 	tests/with-engine.sh $(PYTHON) -m tests.demo
 
 test: setup check
 	tests/with-engine.sh $(PYTHON) -m pytest -q
+
+# The installed program in a virtual machine. KERNEL=6.12 for another than Debian 12's own.
+test-vm: setup
+	@tests/vm/setup.sh
+	$(PYTHON) -m pytest -q -m vm tests/vm
+	$(PYTHON) -m tests.vm $(addprefix --kernel ,$(KERNEL))
 
 check: setup
 	.venv/bin/ruff check .

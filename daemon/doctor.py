@@ -75,7 +75,11 @@ def _apparmor(host: HostFacts, profiles: set[str]) -> Check:
     if not host.apparmor:
         return _check("apparmor", False, "not in this kernel", "boot with AppArmor")
     missing = sorted(profiles - host.apparmor_profiles)
-    detail = f"not loaded: {', '.join(missing)}" if missing else f"loaded: {', '.join(sorted(profiles))}"
+    detail = (
+        f"not loaded in enforce mode: {', '.join(missing)}"
+        if missing
+        else f"loaded: {', '.join(sorted(profiles))}"
+    )
     return _check("apparmor", not missing, detail, f"apparmor_parser -r {PROFILES}/apparmor/*")
 
 

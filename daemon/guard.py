@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
 
 from daemon.audit.record import EventType, SecurityAuditEvent
 from daemon.errors import AuditError
+from daemon.events import Tier
 from daemon.expectation import Expectation
 from daemon.findings import Severity
 from daemon.ledger import Ledger
@@ -23,7 +25,7 @@ from daemon.sensors.watches import own_files, persistence_files
 from daemon.settings import DEFAULT_FILE, Settings
 from daemon.watching import Mode, Watch
 
-READY_DEADLINE_S = 20.0
+READY_DEADLINE_S = 60.0
 
 log = structlog.get_logger()
 
@@ -61,11 +63,11 @@ class Guard:
 
     async def ready(self) -> None:
         """What is launched from now on is seen from its first instruction, by the best that this host has."""
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(READY_DEADLINE_S):
                 await self.sensing.ready.wait()
-        except TimeoutError:
-            log.exception("no sensor sees processes on this host: only limits and host files are watched")
+        if self.sensing.tier in {None, Tier.PROCFS}:
+            log.error("no sensor sees processes on this host: only limits and host files are watched")
 
     def _detector_failed(self, detector: str, reason: str) -> None:
         if not self._failed.full():  # the pipeline counts every one; each need not be told

@@ -143,8 +143,10 @@ class Sensing:
         """The best one. Where eBPF cannot be had at all, the next step of the ladder for good."""
         if await self._keep("ebpf", Tier.EBPF, self._open_ebpf):
             return
-        tasks.create_task(self._keep("netlink", Tier.NETLINK, self._open_netlink))
+        # Its turn comes when the connector is open, which it asks for the origin of processes.
         tasks.create_task(self._keep("fanotify", Tier.NETLINK, self._open_fanotify))
+        if not await self._keep("netlink", Tier.NETLINK, self._open_netlink):
+            self.ready.set()
 
     async def _keep(self, name: str, tier: Tier, open_sensor: Open) -> bool:
         """False if it could not be opened the first time; else it runs, through restarts, until cancelled."""

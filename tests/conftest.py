@@ -16,6 +16,7 @@ from tests.running import Daemon, daemon
 
 IMAGE = f"container-kit-test/base:{os.getpid()}"  # other runs may use this engine too
 OTHER_UID = 4711
+collect_ignore = ["vm/guest"]  # for inside the test machine
 OTHER_RULES = f"""
 [[callers]]
 users = [0]

@@ -28,8 +28,8 @@ SOCKET_GROUP = "users"  # as container-kit where it is installed
 
 
 class UnixConnection(HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("daemon", timeout=60)
+    def __init__(self, path: Path, deadline_s: float) -> None:
+        super().__init__("daemon", timeout=deadline_s)
         self._path = path
 
     def connect(self) -> None:
@@ -56,11 +56,12 @@ class Daemon:
     socket: Path
     state: Path
     pid: int
+    deadline_s: float = 60.0
 
     def request(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> Answer:
-        connection = UnixConnection(self.socket)
+        connection = UnixConnection(self.socket, self.deadline_s)
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         kind = {} if body is None or isinstance(body, bytes) else {"Content-Type": "application/json"}
         try:

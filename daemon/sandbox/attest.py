@@ -7,7 +7,9 @@ outside; pid 1 of the sandbox is our init, waiting for its go.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +111,9 @@ def _privileges(body: dict[str, Any], seen: Observed) -> Iterator[Difference]:
 
 
 def _namespace_set(_: dict[str, Any], seen: Observed) -> Iterator[Difference]:
-    ours = _namespaces(Path("/proc/self"))
+    hosts = _hosts_namespaces()
     for name in NAMESPACES:
-        if seen.namespaces[name] == ours[name]:
+        if seen.namespaces[name] in hosts[name]:
             yield Difference(f"{name} namespace", "its own", "the host's")
 
 
@@ -183,6 +185,15 @@ def _nano_cpus(limits: Limits) -> int | None:
 
 def _fields(text: str) -> dict[str, str]:
     return {name: value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
+
+
+@cache
+def _hosts_namespaces() -> dict[str, set[str]]:
+    """This process's and those of the host's first one: under systemd a service has mounts of its own."""
+    found = [_namespaces(Path("/proc/self"))]
+    with suppress(PermissionError):  # in a container, where there may be no more of the host than we are
+        found.append(_namespaces(Path("/proc/1")))
+    return {name: {namespaces[name] for namespaces in found} for name in NAMESPACES}
 
 
 def _namespaces(proc: Path) -> dict[str, str]:

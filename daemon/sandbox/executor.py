@@ -118,9 +118,11 @@ class Executor:
                 sandbox = await prepare(self.engine, self.watcher, request, cleanup, tasks)
                 await sandbox.stream.write(init.GO)
                 sandbox.started_s = time.monotonic()
+                cleanup.callback(self.records.remove, sandbox.id)
+                # Before the caller knows of it: who has an id finds its sandbox again after a crash.
+                await asyncio.to_thread(self._save, sandbox)
                 cleanup.pop_all()
                 self.registry.add(sandbox)
-                await asyncio.to_thread(self._save, sandbox)
                 launched.set_result(sandbox)
                 await self._supervise(sandbox)
         except Exception as error:

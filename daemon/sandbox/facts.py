@@ -91,5 +91,6 @@ class HostFacts:
 
     apparmor: bool
     apparmor_profiles: frozenset[str]
+    """Those that are enforced."""
     unmitigated: tuple[str, ...]
     engine_tcp: tuple[str, ...]

@@ -45,10 +45,16 @@ def _old(read_s: float) -> bool:
 def read_host_facts() -> HostFacts:
     return HostFacts(
         apparmor=_text(APPARMOR).strip() == "Y",
-        apparmor_profiles=frozenset(line.split(" ")[0] for line in _text(APPARMOR_PROFILES).splitlines()),
+        apparmor_profiles=enforced_profiles(_text(APPARMOR_PROFILES)),
         unmitigated=_unmitigated(),
         engine_tcp=_engine_tcp(),
     )
+
+
+def enforced_profiles(text: str) -> frozenset[str]:
+    """Of lines of "name (mode)": a profile that only complains, or confines nothing, is no lock."""
+    lines = (line.rpartition(" ") for line in text.splitlines())
+    return frozenset(name for name, _, mode in lines if mode == "(enforce)")
 
 
 def _unmitigated() -> tuple[str, ...]:

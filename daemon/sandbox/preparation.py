@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from daemon.sandbox.checks import Subject
 from daemon.sandbox.clock import timed
 from daemon.sandbox.engine import Engine
 from daemon.sandbox.expected import of_launched
+from daemon.sandbox.farewell import Farewell
 from daemon.sandbox.first_process import first_pid
 from daemon.sandbox.hostconfig import WORKSPACE
 from daemon.sandbox.options import SandboxOptions
@@ -157,6 +158,7 @@ def _open(request: Request, container: str, pid: int, stream: Stream, cleanup: A
     options = request.subject.options
     pidfd = os.pidfd_open(pid)
     cleanup.callback(os.close, pidfd)
+    farewell = cleanup.enter_context(closing(Farewell(pid)))
     cgroup = cleanup.enter_context(Cgroup.of_pid(pid))
     return Sandbox(
         id=request.trail.sandbox_id,
@@ -172,6 +174,7 @@ def _open(request: Request, container: str, pid: int, stream: Stream, cleanup: A
         cgroup=cgroup,
         limits=cgroup.limits(),
         pidfd=pidfd,
+        farewell=farewell,
         output=OutputLog(options.limits.output),
         durations_ms=request.durations_ms,
     )

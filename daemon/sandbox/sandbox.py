@@ -12,6 +12,7 @@ from enum import StrEnum
 from daemon.audit.record import Actor
 from daemon.audit.trail import Trail
 from daemon.sandbox.cgroup import Cgroup, Limits, Usage
+from daemon.sandbox.farewell import Farewell
 from daemon.sandbox.oom import OomWatch
 from daemon.sandbox.options import SandboxOptions
 from daemon.sandbox.output import OutputLog
@@ -42,6 +43,7 @@ class Sandbox:
     cgroup: Cgroup
     limits: Limits
     pidfd: int
+    farewell: Farewell
     output: OutputLog
     durations_ms: dict[str, float]
     oom: OomWatch | None = None

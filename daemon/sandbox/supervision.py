@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 
 from daemon.audit.record import EventType
 from daemon.findings import Severity
@@ -20,25 +20,31 @@ FIRST_SAMPLE_INTERVAL_S = 0.02
 SAMPLE_INTERVAL_S = 0.5
 OUTPUT_DRAIN_S = 2.0
 KILL_DEADLINE_S = 30.0
-AT_START = Usage(
-    0, 0, 0, 0, 0, 0, 0
-)  # counters run from the cgroup's start: what came before a sample counts
+AT_START = Usage(0, 0, 0, 0, 0, 0, 0)  # counters begin with the cgroup: what came before a sample counts
 OOM_MESSAGE = "container killed: memory limit exceeded"
 
 
 async def supervise(engine: Engine, sandbox: Sandbox) -> ExecutionResult:
     """Returns when it has ended and what it wrote was read. Raises EngineError, AuditError."""
     samples = _Samples(sandbox)
-    with _readable(sandbox.pidfd, samples.last):
+    with _readable(sandbox.pidfd, samples.exited), closing(sandbox.farewell):
+        sandbox.farewell.listen(samples.last)
         status = await _until_exit(engine, sandbox, samples)
     for excess in samples.found_last:
         await _exceeded(sandbox, excess.kind, excess.limit, excess.message)
     sandbox.durations_ms["run"] = (time.monotonic() - sandbox.started_s) * 1000
-    sandbox.oom_killed = samples.oom_kills() > 0
+    sandbox.oom_killed = await _oom_killed(engine, sandbox, samples)
     if sandbox.oom_killed:
         sandbox.message = OOM_MESSAGE
         await _exceeded(sandbox, "memory", sandbox.options.limits.memory, OOM_MESSAGE)
     return sandbox.outcome(status, sandbox.message, samples.usage)
+
+
+async def _oom_killed(engine: Engine, sandbox: Sandbox, samples: _Samples) -> bool:
+    """By the kernel's count; by the engine's word where the cgroup went before the last count was read."""
+    if samples.complete or samples.oom_kills() > 0:
+        return samples.oom_kills() > 0
+    return bool((await engine.inspect(sandbox.container_id))["State"]["OOMKilled"])
 
 
 async def _until_exit(engine: Engine, sandbox: Sandbox, samples: _Samples) -> int:
@@ -117,13 +123,17 @@ async def _exceeded(sandbox: Sandbox, kind: str, limit: float, message: str) -> 
 
 
 class _Samples:
-    """Of one sandbox's usage: the first at once, for a short run; later ones half a second apart."""
+    """Of one sandbox's usage: the first at once, for a short run; later ones half a second apart.
+
+    `complete` says that the last one was taken when the program had ended: nothing is missing in it.
+    """
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self._seen: set[str] = set()
         self.usage: Usage | None = None
         self.found_last: list[resources.Exceeded] = []
+        self.complete = False
         self.ended = asyncio.Event()
         self.interval_s = FIRST_SAMPLE_INTERVAL_S
 
@@ -138,12 +148,18 @@ class _Samples:
         return new
 
     def last(self) -> None:
-        """At the exit of pid 1: milliseconds later the cgroup and its counters are gone."""
-        asyncio.get_running_loop().remove_reader(self._sandbox.pidfd)
-        self.ended.set()
+        """The program has ended, and pid 1 waits for us; or it was killed, and the cgroup may be gone."""
         self.oom_kills()
         with suppress(CgroupGone):
             self.found_last = self.take()
+            self.complete = True
+        self._sandbox.farewell.close()
+
+    def exited(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._sandbox.pidfd)
+        if not self._sandbox.farewell.closed:
+            self.last()
+        self.ended.set()
 
     def oom_kills(self) -> int:
         """By the watch or by the last sample: an OOM may come before the one stands or after the other."""

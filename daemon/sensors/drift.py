@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from daemon.events import Drift, Process
 from daemon.expectation import Expectation
-from daemon.sensors.observation import Observation, own_namespaces
+from daemon.sensors.observation import Observation, host_namespaces
 
 Expect = Callable[[str], Expectation | None]
 """By container id; None for one that is not watched, or not known yet."""
@@ -34,7 +34,7 @@ class Baselines:
 
     def __init__(self, expect: Expect) -> None:
         self._expect = expect
-        self._host = Process(pid=0, **own_namespaces())
+        self._host = Process(pid=0, **host_namespaces())
         self._known: dict[str, Baseline] = {}
 
     def of(self, container: str) -> Baseline | None:

@@ -29,7 +29,7 @@ from daemon.sensors.notification import (
     Group,
     Notification,
 )
-from daemon.sensors.observation import observe, own_namespaces
+from daemon.sensors.observation import host_namespaces, observe
 from daemon.sensors.statx import file_of_descriptor, status_of
 
 REMEMBERED = 4096
@@ -61,7 +61,7 @@ class FanotifySensor:
         """In the loop's thread. Raises SensorError where the host lacks it."""
         self._group = Group(CLASS_NOTIFICATION)
         self._beside = beside
-        self._host = own_namespaces()["mnt_ns"]
+        self._host = host_namespaces()["mnt_ns"]
         self._containers: dict[int, str] = {}
         self._opened: OrderedDict[int, list[tuple[str, File]]] = OrderedDict()
         self._pending: list[_Execution] = []

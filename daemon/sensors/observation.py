@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -103,8 +104,11 @@ def mount_namespace_of(pid: int) -> int:
     return 0
 
 
-def own_namespaces() -> dict[str, Any]:
-    """The daemon's, which are the host's: mnt_ns, pid_ns, net_ns, user_ns."""
+def host_namespaces() -> dict[str, Any]:
+    """mnt_ns, pid_ns, net_ns, user_ns of pid 1: a service has mounts of its own. The daemon's, where that
+    cannot be looked at."""
+    with suppress(PermissionError):
+        return _namespaces(1)
     return _namespaces(os.getpid())
 
 

@@ -208,6 +208,74 @@ class TestExit:
         assert time.monotonic() - begin_s < 30
 
 
+@contextmanager
+def heard(program: Path, *command: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """The init itself as the child, its farewell opened as the daemon does it: before the go."""
+    with subprocess.Popen(
+        [*AS_USER, str(program), *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.read(1) == init.READY
+        farewell = os.open(f"/proc/{process.pid}/fd/{init.FAREWELL_FD}", os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            process.stdin.write(init.GO)
+            yield farewell, process
+        finally:
+            process.kill()
+            with suppress(OSError):
+                os.close(farewell)
+
+
+class TestFarewell:
+    def test_it_stays_until_it_has_been_heard(self, program: Path) -> None:
+        with heard(program, "sh", "-c", "exit 3") as (farewell, process):
+            assert select.select([farewell], [], [], DEADLINE_S)[0]
+            assert os.read(farewell, 2) == b"\0"
+            assert children(process) == []
+            assert process.poll() is None
+            os.close(farewell)
+            begin_s = time.monotonic()
+            assert process.wait(DEADLINE_S) == 3
+            assert time.monotonic() - begin_s < 0.5  # of a second that it would wait
+
+    def test_it_is_not_said_before_the_end(self, program: Path) -> None:
+        with heard(program, "sleep", "60") as (farewell, process):
+            until(lambda: children(process) != [])
+            assert not select.select([farewell], [], [], 0.1)[0]
+
+    def test_who_listens_and_does_nothing_holds_it_up_for_a_second(self, program: Path) -> None:
+        with heard(program, "true") as (farewell, process):
+            assert select.select([farewell], [], [], DEADLINE_S)[0]
+            begin_s = time.monotonic()
+            assert process.wait(DEADLINE_S) == 0
+            assert 0.5 < time.monotonic() - begin_s < 5
+
+    def test_killed_it_says_nothing(self, program: Path) -> None:
+        with heard(program, "sleep", "60") as (farewell, process):
+            until(lambda: children(process) != [])
+            (command,) = children(process)
+            process.kill()
+            assert select.select([farewell], [], [], DEADLINE_S)[0]
+            assert os.read(farewell, 2) == b""
+            os.kill(command, signal.SIGKILL)
+
+    def test_a_second_listener_may_follow_one_that_died(self, program: Path) -> None:
+        with heard(program, "sh", "-c", "read line; exit 3") as (farewell, process):
+            os.close(farewell)
+            path = f"/proc/{process.pid}/fd/{init.FAREWELL_FD}"
+            second = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+            assert process.stdin is not None
+            process.stdin.write(b"\n")
+            assert select.select([second], [], [], DEADLINE_S)[0]
+            assert (os.read(second, 2), process.poll()) == (b"\0", None)
+            os.close(second)
+            assert process.wait(DEADLINE_S) == 3
+
+    def test_the_command_has_no_part_in_it(self, program: Path) -> None:
+        assert run(program, "sh", "-c", "ls /proc/self/fd") == (0, b"0\n1\n2\n3\n", b"")
+
+
 ORPHANS = """
 import os, sys, time
 def children_of_init():

@@ -11,9 +11,9 @@ from daemon.events import Drift, Event, Process, Tier
 from daemon.expectation import Expectation
 from daemon.sensors.batches import Batches
 from daemon.sensors.drift import Baselines
-from daemon.sensors.observation import UNKNOWN_FILE, Observation, own_namespaces
+from daemon.sensors.observation import UNKNOWN_FILE, Observation, host_namespaces
 
-HOST = Process(pid=1, **own_namespaces())
+HOST = Process(pid=1, **host_namespaces())
 INIT = Process(pid=2, uid=1000, mnt_ns=11, pid_ns=12, user_ns=HOST.user_ns, net_ns=14)
 EXPECTED = Expectation(container_id="c", uid=1000, capabilities=0b1)
 

@@ -24,6 +24,7 @@ from tests.sensors.conftest import Start
 
 pytestmark = pytest.mark.root
 COUNT = 200
+RACES = 20
 OPEN = "import sys; open(sys.argv[1])"
 
 
@@ -59,10 +60,14 @@ async def test_nobody_in_a_container_gets_through(start: Start, secret: Path) ->
 
 @pytest.mark.docker
 async def test_without_the_guard_the_race_is_won(start: Start, secret: Path) -> None:
-    container = start("/workload", "race", "/w/secret", str(COUNT), binds=[f"{secret.parent}:/w:ro"])
-    denied, leaks = (await asyncio.to_thread(container.wait)).split()
-    assert denied == "0"
-    assert int(leaks) > 0
+    """How often is the scheduler's affair: at times never in one container's tries."""
+    for _ in range(RACES):
+        container = start("/workload", "race", "/w/secret", str(COUNT), binds=[f"{secret.parent}:/w:ro"])
+        denied, leaks = (await asyncio.to_thread(container.wait)).split()
+        assert denied == "0"
+        if int(leaks) > 0:
+            return
+    pytest.fail("the race is never won: it proves nothing of the guard")
 
 
 async def test_a_descriptor_from_before_the_guard(workload: Path, secret: Path) -> None:

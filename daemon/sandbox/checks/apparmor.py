@@ -18,7 +18,7 @@ def check(subject: Subject) -> Iterator[Verdict]:
         reason = "AppArmor is not available on this kernel"
         yield _threat("apparmor.missing", without or RiskLevel.LOW, reason, "boot with apparmor=1")
     elif f"apparmor={name}" not in flags or name not in subject.host.apparmor_profiles:
-        reason = f"AppArmor profile {name} is not loaded"
+        reason = f"AppArmor profile {name} is not loaded in enforce mode"
         remedy = f"load it: apparmor_parser -r {PROFILES}/apparmor/{name}"
         yield _threat("apparmor.not-loaded", without or RiskLevel.MEDIUM, reason, remedy)
     else:

@@ -6,9 +6,15 @@
  * Protocol: one byte 0x06 on stdout when ready; "go\n" on stdin lets the command run; anything else exits 125.
  * stdin is read byte by byte, so that all that follows is the command's. Exit status: the command's, 128 + n
  * where signal n ended it, 126 or 127 where it cannot be run.
+ *
+ * Descriptor 15 is a pipe that may be opened from outside for reading, by /proc/PID/fd/15. Who has done so
+ * reads a byte when the command has ended, and we stay until it closes the pipe, or for a second: the cgroup
+ * goes with its last process, and with it what the kernel counted there.
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +25,26 @@
 #include <unistd.h>
 
 enum { REFUSED = 125, CANNOT_RUN = 126, NOT_FOUND = 127, BY_SIGNAL = 128 };
+enum { FAREWELL = 15, FAREWELL_MS = 1000 };
+
+static void open_farewell(void)
+{
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC) < 0 || dup3(ends[1], FAREWELL, O_CLOEXEC) < 0)
+		_exit(REFUSED);
+	close(ends[0]);
+	close(ends[1]);
+}
+
+static void leave(int status)
+{
+	struct pollfd listener = { .fd = FAREWELL };
+
+	if (write(FAREWELL, "", 1) == 1) /* there is one; SIGPIPE is blocked */
+		poll(&listener, 1, FAREWELL_MS); /* until POLLERR: it has closed its end */
+	_exit(status);
+}
 
 static void wait_for_go(void)
 {
@@ -49,10 +75,10 @@ static void handshake(void)
 		tcsetattr(STDIN_FILENO, TCSADRAIN, &saved);
 }
 
-static void cannot_run(const char *command, int error)
+static int cannot_run(const char *command, int error)
 {
 	dprintf(STDERR_FILENO, "container-kit: cannot run %s: %s\n", command, strerror(error));
-	_exit(error == ENOENT ? NOT_FOUND : CANNOT_RUN);
+	return error == ENOENT ? NOT_FOUND : CANNOT_RUN;
 }
 
 /* Past the C library, which keeps 32 and 33 to itself and would leave them ignored: rt_sigaction(2). */
@@ -75,10 +101,10 @@ static void run(char **command)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execvp(command[0], command);
-	cannot_run(command[0], errno);
+	_exit(cannot_run(command[0], errno));
 }
 
-/* Exits when the command has ended; the kernel then ends all that is left in the namespace. */
+/* Leaves when the command has ended; the kernel then ends all that is left in the namespace. */
 static void reap(pid_t command)
 {
 	int status;
@@ -88,9 +114,9 @@ static void reap(pid_t command)
 		if (pid != command)
 			continue;
 		if (WIFEXITED(status))
-			_exit(WEXITSTATUS(status));
+			leave(WEXITSTATUS(status));
 		if (WIFSIGNALED(status))
-			_exit(BY_SIGNAL + WTERMSIG(status));
+			leave(BY_SIGNAL + WTERMSIG(status));
 		if (WSTOPSIG(status) == SIGTSTP) /* Ctrl-Z: no shell is here that could bring it back */
 			kill(-command, SIGCONT);
 	}
@@ -110,13 +136,14 @@ int main(int argc, char **argv)
 	if (argc < 2)
 		return REFUSED;
 	prctl(PR_SET_DUMPABLE, 0); /* the command has our uid: it must not trace or read us */
+	open_farewell();
 	handshake();
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	signal(SIGCHLD, SIG_DFL); /* inherited as ignored, it would hide every exit status */
 	command = fork();
 	if (command < 0)
-		cannot_run(argv[1], errno);
+		leave(cannot_run(argv[1], errno));
 	if (command == 0)
 		run(argv + 1);
 	/* Who closes a pipe's last end must be noticed at the other, so we hold none. */
