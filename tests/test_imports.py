@@ -23,7 +23,7 @@ ONLY = {
     "daemon.expectation": (),
     "daemon.findings": ("daemon.events",),
     "detectors": ("daemon.events", "daemon.expectation", "daemon.findings"),
-    "exporters": ("daemon.events", "daemon.findings", "daemon.audit.record"),
+    "exporters": ("daemon.events", "daemon.findings", "daemon.errors", "daemon.audit.record"),
 }
 # What these must not import. The rest of the daemon may import each other as need be.
 NEVER = {

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from daemon.events import Tier
 from daemon.findings import Severity
 
 
@@ -23,6 +24,10 @@ class EventType(StrEnum):
     SANDBOX_ACCESSED = "SANDBOX_ACCESSED"
     ACCESS_DENIED = "ACCESS_DENIED"
     DETECTOR_FAILED = "DETECTOR_FAILED"
+    EXPORTER_FAILED = "EXPORTER_FAILED"
+    AUDIT_CHECKPOINT = "AUDIT_CHECKPOINT"
+    AUDIT_RECOVERED = "AUDIT_RECOVERED"
+    AUDIT_RETIRED = "AUDIT_RETIRED"
     DAEMON_STARTED = "DAEMON_STARTED"
     DAEMON_STOPPED = "DAEMON_STOPPED"
 
@@ -52,4 +57,8 @@ class SecurityAuditEvent(BaseModel):
     details: dict[str, Any] = Field(default_factory=dict)
     actor: Actor | None = None
     sandbox_id: str | None = None
+    image_digest: str | None = None
+    profile_digest: str | None = None
     trace_id: str | None = None
+    span_id: str | None = None
+    sensor_tier: Tier | None = None
