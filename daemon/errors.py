@@ -53,3 +53,11 @@ class SensorError(Exception):
 
 class ResponseError(Exception):
     """A response to a finding could not be carried out."""
+
+
+class ExportError(Exception):
+    """A receiver did not take a batch. `retryable` is False where it never will: a record that it refuses."""
+
+    def __init__(self, message: str, *, retryable: bool = True) -> None:
+        super().__init__(message)
+        self.retryable = retryable
