@@ -28,10 +28,11 @@ from daemon.sandbox.checks import Subject
 from daemon.sandbox.clock import timed
 from daemon.sandbox.engine import INSTANCE_LABEL, LABEL, SESSION_LABEL, Engine
 from daemon.sandbox.environment import environment
+from daemon.sandbox.facts import ImageFacts
 from daemon.sandbox.host import HostState
 from daemon.sandbox.hostconfig import create_body
 from daemon.sandbox.options import SandboxOptions
-from daemon.sandbox.preparation import Request, prepare, take_over, together
+from daemon.sandbox.preparation import ImageMoved, Request, prepare, take_over, together
 from daemon.sandbox.profile import Profiles
 from daemon.sandbox.report import SecurityReport
 from daemon.sandbox.result import ExecutionResult
@@ -71,9 +72,11 @@ class Executor:
 
     async def assess(self, options: SandboxOptions) -> tuple[Subject, SecurityReport]:
         """Raises PolicyError for an unknown profile, ImageNotFound, EngineError."""
+        return await self._assess(options, await self.host.image(options.image))
+
+    async def _assess(self, options: SandboxOptions, image: ImageFacts) -> tuple[Subject, SecurityReport]:
         profile = self.profiles.get(options.profile)
-        image, engine = await self.host.image(options.image), await self.host.engine_facts()
-        host = self.host.facts()
+        engine, host = await self.host.engine_facts(), self.host.facts()
         apparmor = profile.apparmor.value if profile.apparmor.value in host.apparmor_profiles else None
         variables = environment(options, profile, image)
         body = create_body(options, profile, image, engine, variables, apparmor=apparmor)
@@ -105,45 +108,44 @@ class Executor:
         trail = Trail(self.audit, sandbox_id, options.session_id or sandbox_id, actor, trace_id)
         durations_ms: dict[str, float] = {}
         with timed(durations_ms, "validate"):
-            subject, report = await self.assess(options)
+            subject, report, from_memory = await self._assess_quickly(options)
         if report.blocked:
             await trail.record(EventType.EXECUTION_BLOCKED, Severity.HIGH, "blocked", _blocked(report))
             raise ExecutionBlocked(report)
-        return Request(subject, report, actor, trail, self._labels(trail), durations_ms)
+        return Request(subject, report, actor, trail, self._labels(trail), durations_ms, from_memory)
+
+    async def _assess_quickly(self, options: SandboxOptions) -> tuple[Subject, SecurityReport, bool]:
+        """From what the image was last time, if that lets it run: then True, and it must be confirmed."""
+        if (image := self.host.remembered_image(options.image)) is not None:
+            subject, report = await self._assess(options, image)
+            if not report.blocked:
+                return subject, report, True
+        return *await self.assess(options), False
 
     async def _live(self, request: Request, launched: asyncio.Future[Sandbox]) -> None:
-        """A sandbox from its creation to its result. Never raises: one's trouble is not another's."""
+        """A sandbox from its judgement to its result. Never raises: one's trouble is not another's."""
         try:
-            async with AsyncExitStack() as cleanup, together() as tasks, _failure_recorded(request.trail):
-                sandbox = await prepare(self.engine, self.watcher, request, cleanup, tasks)
-                await sandbox.stream.write(init.GO)
-                sandbox.started_s = time.monotonic()
-                cleanup.callback(self.records.remove, sandbox.id)
-                # Before the caller knows of it: who has an id finds its sandbox again after a crash.
-                await asyncio.to_thread(self._save, sandbox)
-                cleanup.pop_all()
-                self.registry.add(sandbox)
-                launched.set_result(sandbox)
-                await self._supervise(sandbox)
+            try:
+                await self._run(request, launched)
+            except ImageMoved:
+                self.host.forget_image(request.subject.options.image)
+                await self._run(await self._judged_anew(request), launched)
         except Exception as error:
             if not launched.done():
                 launched.set_exception(error)
 
-    def _save(self, sandbox: Sandbox) -> None:
-        """Without it the sandbox ends with this daemon, should that be killed: no reason not to run it."""
-        record = AdoptionRecord(
-            sandbox_id=sandbox.id,
-            session_id=sandbox.session_id,
-            trace_id=sandbox.trace_id,
-            owner=sandbox.owner,
-            container_id=sandbox.container_id,
-            options=sandbox.options,
-            report=sandbox.report,
-        )
-        try:
-            self.records.save(record)
-        except OSError as error:
-            log.warning("sandbox could not be adopted later", sandbox_id=sandbox.id, reason=str(error))
+    async def _judged_anew(self, request: Request) -> Request:
+        return await self._judge(request.subject.options, request.actor, request.trail.trace_id)
+
+    async def _run(self, request: Request, launched: asyncio.Future[Sandbox]) -> None:
+        async with AsyncExitStack() as cleanup, together() as tasks, _failure_recorded(request.trail):
+            sandbox = await prepare(self.engine, self.watcher, self.records, request, cleanup, tasks)
+            await sandbox.stream.write(init.GO)
+            sandbox.started_s = time.monotonic()
+            cleanup.pop_all()
+            self.registry.add(sandbox)
+            launched.set_result(sandbox)
+            await self._supervise(sandbox)
 
     def _labels(self, trail: Trail) -> dict[str, str]:
         return {LABEL: trail.sandbox_id, SESSION_LABEL: trail.session_id, INSTANCE_LABEL: self._instance}
@@ -258,10 +260,13 @@ def instance(audit_path: Path) -> str:
 
 @asynccontextmanager
 async def _failure_recorded(trail: Trail) -> AsyncIterator[None]:
-    """So that no EXECUTION_STARTED stands alone; a violation has its own event already."""
+    """So that no EXECUTION_STARTED stands alone; a violation has its own event already.
+
+    An image that moved is launched anew.
+    """
     try:
         yield
-    except AttestationError:
+    except (AttestationError, ImageMoved):
         raise
     except BaseException as error:  # a caller that left, too: whatever it is goes on
         with suppress(AuditError):

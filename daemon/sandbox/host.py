@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from pathlib import Path
 
 import psutil
@@ -14,18 +15,32 @@ APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
 APPARMOR_PROFILES = Path("/sys/kernel/security/apparmor/profiles")
 VULNERABILITIES = Path("/sys/devices/system/cpu/vulnerabilities")
 FACTS_AGE_S = 10.0
+REMEMBERED_IMAGES = 256
 
 
 class HostState:
-    """Facts at most FACTS_AGE_S old. An image name is resolved anew for each launch: tags move."""
+    """Facts at most FACTS_AGE_S old; of images, those of the last time that a name was asked for."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._engine_facts: tuple[float, EngineFacts] | None = None
         self._host_facts: tuple[float, HostFacts] | None = None
+        self._images: OrderedDict[str, ImageFacts] = OrderedDict()
 
     async def image(self, name: str) -> ImageFacts:
-        return await self._engine.image(name)
+        """Resolved anew: tags move. Raises ImageNotFound, EngineError."""
+        self.forget_image(name)
+        facts = self._images[name] = await self._engine.image(name)
+        if len(self._images) > REMEMBERED_IMAGES:
+            self._images.popitem(last=False)
+        return facts
+
+    def forget_image(self, name: str) -> None:
+        self._images.pop(name, None)
+
+    def remembered_image(self, name: str) -> ImageFacts | None:
+        """What it was. Who acts on it must ask the engine before it matters."""
+        return self._images.get(name)
 
     async def engine_facts(self) -> EngineFacts:
         if self._engine_facts is None or _old(self._engine_facts[0]):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +21,13 @@ from daemon.errors import AttestationError, EngineError
 from daemon.expectation import Expectation
 from daemon.findings import Severity
 from daemon.sandbox import attest, init
+from daemon.sandbox.adoption import AdoptionRecord, AdoptionRecords
 from daemon.sandbox.cgroup import Cgroup
 from daemon.sandbox.checks import Subject
 from daemon.sandbox.clock import timed
 from daemon.sandbox.engine import Engine
 from daemon.sandbox.expected import of_launched
+from daemon.sandbox.facts import ImageFacts
 from daemon.sandbox.farewell import Farewell
 from daemon.sandbox.first_process import first_pid
 from daemon.sandbox.hostconfig import WORKSPACE
@@ -42,9 +44,19 @@ READY_DEADLINE_S = 30.0
 log = structlog.get_logger()
 
 
+class ImageMoved(EngineError):
+    """The name stands for another image than the one that was remembered and judged."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"image {name!r} was changed while it was being launched: try again", 409)
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What was judged, for whom, and what its container is to be labelled with."""
+    """What was judged, for whom, and what its container is to be labelled with.
+
+    `from_memory`: the image's name was not resolved anew, so that is still to be done.
+    """
 
     subject: Subject
     report: SecurityReport
@@ -52,6 +64,7 @@ class Request:
     trail: Trail
     labels: dict[str, str]
     durations_ms: dict[str, float]
+    from_memory: bool = False
 
 
 @asynccontextmanager
@@ -65,16 +78,24 @@ async def together() -> AsyncIterator[asyncio.TaskGroup]:
 
 
 async def prepare(
-    engine: Engine, watcher: Watcher, request: Request, cleanup: AsyncExitStack, tasks: asyncio.TaskGroup
+    engine: Engine,
+    watcher: Watcher,
+    records: AdoptionRecords,
+    request: Request,
+    cleanup: AsyncExitStack,
+    tasks: asyncio.TaskGroup,
 ) -> Sandbox:
-    """Creates, starts and attests; whatever fails, `cleanup` leaves nothing behind.
+    """Creates, starts and attests; whatever fails, `cleanup` leaves nothing behind. Raises ImageMoved.
 
     The start call is still under way in `tasks` when this returns: the engine ends it milliseconds after
     our init has said that it is in, and by then the runtime has applied all that it will ever apply.
     """
     subject, durations_ms, ready = request.subject, request.durations_ms, asyncio.Event()
     with timed(durations_ms, "create"):
+        resolving = tasks.create_task(_resolve(engine, request))
         container = await _create(engine, request, cleanup)
+        if await resolving != subject.image:
+            raise ImageMoved(subject.options.image)
         watcher.expect(_expected(request, container))
         cleanup.push_async_callback(watcher.ended, container)
         # Asked for now: while a container starts, the engine holds the lock that an answer needs.
@@ -84,6 +105,9 @@ async def prepare(
     with timed(durations_ms, "start"):
         starting = tasks.create_task(_start(engine, container, ready))
         recording = tasks.create_task(_record_start(request, container))
+        # Before the caller knows of it: who has an id finds its sandbox again after a crash.
+        cleanup.callback(records.remove, request.trail.sandbox_id)
+        saving = tasks.create_task(asyncio.to_thread(_save, records, request, container))
         await _ready(stream)
         ready.set()
     with timed(durations_ms, "attest"):
@@ -96,6 +120,7 @@ async def prepare(
         if subject.options.files:
             await asyncio.to_thread(_write_files, sandbox.workspace, subject.options)
         await recording
+        await saving
     return sandbox
 
 
@@ -124,9 +149,23 @@ def _expected(request: Request, container: str) -> Expectation:
     return of_launched(container, subject.body, request.trail.sandbox_id, subject.options, subject.profile)
 
 
+async def _resolve(engine: Engine, request: Request) -> ImageFacts | None:
+    """Beside the creation, which is by the image's id and takes longer. None where there is no answer."""
+    if not request.from_memory:
+        return request.subject.image
+    with suppress(EngineError):
+        return await engine.image(request.subject.options.image)
+    return None
+
+
 async def _create(engine: Engine, request: Request, cleanup: AsyncExitStack) -> str:
     body = {**request.subject.body, "Labels": {**request.subject.body["Labels"], **request.labels}}
-    container = await engine.create(body, f"container-kit-{request.trail.sandbox_id}")
+    try:
+        container = await engine.create(body, f"container-kit-{request.trail.sandbox_id}")
+    except EngineError as error:
+        if error.status == 404 and request.from_memory:
+            raise ImageMoved(request.subject.options.image) from error
+        raise
     cleanup.push_async_callback(engine.remove, container)
     return container
 
@@ -144,6 +183,23 @@ async def _start(engine: Engine, container: str, ready: asyncio.Event) -> None:
 async def _record_start(request: Request, container: str) -> None:
     details = _started(request, container)
     await request.trail.record(EventType.EXECUTION_STARTED, Severity.LOW, "allowed", details)
+
+
+def _save(records: AdoptionRecords, request: Request, container: str) -> None:
+    """Without it the sandbox ends with this daemon, should that be killed: no reason not to run it."""
+    record = AdoptionRecord(
+        sandbox_id=request.trail.sandbox_id,
+        session_id=request.trail.session_id,
+        trace_id=request.trail.trace_id,
+        owner=request.actor,
+        container_id=container,
+        options=request.subject.options,
+        report=request.report,
+    )
+    try:
+        records.save(record)
+    except OSError as error:
+        log.warning("sandbox could not be adopted later", sandbox_id=record.sandbox_id, reason=str(error))
 
 
 async def _ready(stream: Stream) -> None:

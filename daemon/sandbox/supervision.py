@@ -112,9 +112,9 @@ async def _sample(sandbox: Sandbox, samples: _Samples) -> None:
     """Until the cgroup is gone. Each kind of excess is reported once a sandbox."""
     with suppress(CgroupGone):
         while True:
+            await asyncio.sleep(samples.interval_s)
             for excess in samples.take():
                 await _exceeded(sandbox, excess.kind, excess.limit, excess.message)
-            await asyncio.sleep(samples.interval_s)
 
 
 async def _exceeded(sandbox: Sandbox, kind: str, limit: float, message: str) -> None:
@@ -123,7 +123,7 @@ async def _exceeded(sandbox: Sandbox, kind: str, limit: float, message: str) -> 
 
 
 class _Samples:
-    """Of one sandbox's usage: the first at once, for a short run; later ones half a second apart.
+    """Of one sandbox's usage: the first soon, for a short run; later ones half a second apart.
 
     `complete` says that the last one was taken when the program had ended: nothing is missing in it.
     """
