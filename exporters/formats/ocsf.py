@@ -1,6 +1,6 @@
-"""OCSF (schema.ocsf.io): Detection Finding (2004) for violations and limits, else Application Lifecycle (6002).
+"""OCSF: Detection Finding (2004) for violations and limits, else Application Lifecycle (6002).
 
-The container profile has its place in `device`, not at the top. What has no place of its own is in `unmapped`.
+The container profile has its place in `device`, not at the top; the whole event is in `unmapped`.
 """
 
 from __future__ import annotations
