@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from exporters.formats import Format
+from exporters.formats.cef import cef
 from exporters.formats.ocsf import ocsf
 from exporters.formats.plain import plain
 from exporters.formats.rfc5424 import rfc5424
 
-FORMATS: dict[str, Format] = {"plain": plain, "ocsf": ocsf, "rfc5424": rfc5424}
+FORMATS: dict[str, Format] = {"plain": plain, "cef": cef, "ocsf": ocsf, "rfc5424": rfc5424}

@@ -83,3 +83,14 @@ def test_every_type_of_event_is_valid_ocsf(version: str) -> None:
 def validator(version: str, class_uid: int) -> Draft202012Validator:
     schemas = OcsfJsonSchemaEmbedded(get_ocsf_schema(version))
     return Draft202012Validator(schemas.get_class_schema(CLASSES[class_uid], profiles=["container", "host"]))
+
+
+@given(text=HOSTILE)
+@settings(deadline=None)
+def test_cef_has_seven_bars_and_only_its_own_keys(text: str) -> None:
+    record = FORMATS["cef"](event(text=text), EMITTER).decode()
+    bars = re.split(r"(?<!\\)(?:\\\\)*\|", record, maxsplit=7)
+    keys = re.findall(r"(?:^| )(\w+)(?<!\\)=", bars[7])
+    own = ["rt", "dvchost", "externalId", "act", "cs1Label", "cs1", "cs2Label", "cs2", "reason"]
+    assert [key for key in keys if key in own] == own[: len(own)] if text else "rt" in keys
+    assert set(keys) <= set(own)
