@@ -10,7 +10,7 @@ from exporters.formats import Emitter
 
 SEVERITIES = {Severity.LOW: 4, Severity.MEDIUM: 6, Severity.HIGH: 8, Severity.CRITICAL: 10}
 VALUE_LIMIT = 1023
-"""Characters: the shortest limit that the format's dictionary sets for the fields used here."""
+"""Characters of one value, ours: a longer one ends in an ellipsis. Receivers may cut some fields sooner."""
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
