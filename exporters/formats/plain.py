@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import json
+
+from pydantic_core import PydanticSerializationError
+
 from daemon.audit.record import SecurityAuditEvent
 from exporters.formats import Emitter
 
 
 def plain(event: SecurityAuditEvent, _: Emitter) -> bytes:
-    return event.model_dump_json(exclude_none=True).encode()
+    """UTF-8; a lone surrogate, which UTF-8 cannot hold, becomes a question mark."""
+    try:
+        return event.model_dump_json(exclude_none=True).encode()
+    except PydanticSerializationError:
+        return encode(event.model_dump(exclude_none=True))
+
+
+def encode(record: object) -> bytes:
+    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), default=str)
+    return text.encode("utf-8", "replace")
