@@ -1,0 +1,217 @@
+"""Images made to harm their reader: a clear verdict, in bounded time and memory, and nothing to be had."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import socket
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from daemon.images import layers
+from daemon.images.child import Unscannable, run_program
+from daemon.images.confinement import Limits
+from daemon.images.findings import SavedImage
+from tests.images.archives import (
+    File,
+    configuration,
+    digest,
+    hard_link,
+    layer,
+    save,
+    symlink,
+    write,
+)
+
+pytestmark = pytest.mark.root
+LIMITS = Limits(memory_bytes=512 << 20, cpu_s=20, wall_s=60)
+
+
+def header(name: str, size_bytes: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.size, member.type = size_bytes, kind
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+def with_checksum(block: bytearray) -> bytes:
+    block[148:156] = b"        "
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def negative_size() -> bytes:
+    block = bytearray(header("a", 0))
+    block[124:136] = b"\xff" * 12
+    return with_checksum(block)
+
+
+def sparse() -> bytes:
+    return layer([File("a", pax=(("GNU.sparse.major", "1"),))])
+
+
+def endless_long_names() -> bytes:
+    return (header("././@LongLink", 60_000, tarfile.GNUTYPE_LONGNAME) + bytes(60_416)) * 30
+
+
+HOSTILE_LAYERS: dict[str, tuple[Callable[[], bytes], str]] = {
+    "claims 40 GB": (lambda: header("big", 40 << 30) + bytes(512), "claims 42949672960 bytes"),
+    "negative size": (negative_size, "negative number"),
+    "wrong checksum": (lambda: b"\1" + header("a", 0)[1:], "wrong checksum"),
+    "text": (lambda: b"not a tar at all" * 64, "malformed number"),
+    "cut in a header": (lambda: header("a", 0)[:100], "ends inside a header"),
+    "leads out": (lambda: layer([File("../../etc/cron.d/x")]), "leads out of its folder"),
+    "leads out absolutely": (lambda: layer([File("/a/../../etc/passwd")]), "leads out of its folder"),
+    "long path": (lambda: layer([File("a/" * 5000)]), "a path of"),
+    "chained headers": (endless_long_names, "bytes of headers at one entry"),
+    "sparse": (sparse, "sparse file"),
+    "unknown kind": (lambda: header("a", 0, b"Z"), "unknown kind"),
+    "data after the end": (lambda: bytes(512) + header("a", 0), "after one empty block"),
+    "broken gzip": (lambda: b"\x1f\x8b" + b"x" * 600, "reading it failed: error"),
+    "zstd": (lambda: b"\x28\xb5\x2f\xfd" + bytes(600), "zstd"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_LAYERS)
+async def test_a_hostile_layer_is_unscannable(tmp_path: Path, name: str) -> None:
+    make, reason = HOSTILE_LAYERS[name]
+    with pytest.raises(Unscannable, match=reason):
+        await layers.read_image(save(tmp_path / "image.tar", [make()]), LIMITS)
+
+
+def manifest(*images: object) -> dict[str, bytes]:
+    return {"manifest.json": json.dumps(images).encode()}
+
+
+DOCUMENT = configuration([])
+HOSTILE_ARCHIVES: dict[str, tuple[dict[str, bytes], str]] = {
+    "empty": ({}, "neither manifest.json nor index.json"),
+    "broken JSON": ({"manifest.json": b"[{"}, "broken JSON"),
+    "deep JSON": ({"manifest.json": b"[" * 200_000}, "broken JSON|JSON"),
+    "two images": (manifest({}, {}), "holds 2 images"),
+    "no list": ({"manifest.json": b"{}"}, "not a JSON array"),
+    "a number for a layer": (
+        manifest({"Config": "c", "Layers": [5]}) | {"c": DOCUMENT},
+        "its configuration names 0",
+    ),
+    "a layer that is not there": (
+        manifest({"Config": "c", "Layers": ["x"]}) | {"c": configuration([b""])},
+        "lacks 'x'",
+    ),
+    "a configuration of another kind": (
+        manifest({"Config": "c", "Layers": []}) | {"c": b"[]"},
+        "not a JSON object",
+    ),
+    "huge JSON": ({"manifest.json": b" " * (9 << 20)}, "has over 8388608 bytes"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_ARCHIVES)
+async def test_a_hostile_archive_is_unscannable(tmp_path: Path, name: str) -> None:
+    members, reason = HOSTILE_ARCHIVES[name]
+    image = write(tmp_path / "image.tar", members, digest(members.get("c", DOCUMENT)))
+    with pytest.raises(Unscannable, match=reason):
+        await layers.read_image(image, LIMITS)
+
+
+async def test_a_layer_other_than_the_configuration_names(tmp_path: Path) -> None:
+    members = manifest({"Config": "c", "Layers": ["l"]}) | {
+        "c": configuration([layer([])]),
+        "l": layer([File("a")]),
+    }
+    with pytest.raises(Unscannable, match="layer 0 is not what the configuration names"):
+        await layers.read_image(write(tmp_path / "image.tar", members, digest(members["c"])), LIMITS)
+
+
+async def test_links_that_lead_to_each_other(tmp_path: Path) -> None:
+    files = [
+        hard_link("var/lib/dpkg/status", "var/lib/dpkg/status"),
+        hard_link("a", "b"),
+        hard_link("b", "a"),
+        symlink("c", "c"),
+        symlink("etc/os-release", "os-release"),
+    ]
+    contents = await layers.read_image(save(tmp_path / "image.tar", [layer(files)]), LIMITS)
+    assert contents.packages == ()
+    assert any("var/lib/dpkg/status is a link" in part for part in contents.unread)
+
+
+def zero_bomb(folder_: Path) -> SavedImage:
+    """A gzip of 16 GiB of zeros in 16 MiB, as one file of a layer: members of a gzip may repeat."""
+    zeros = gzip.compress(bytes(256 << 20), 9)
+    packed = gzip.compress(header("zeros", 16 << 30), 1) + zeros * 64
+    document = configuration([b"whatever"])
+    members = manifest({"Config": "c", "Layers": ["l"]}) | {"c": document, "l": packed}
+    return write(folder_ / "bomb.tar", members, digest(document))
+
+
+async def test_a_bomb_ends_at_the_limits(tmp_path: Path) -> None:
+    with pytest.raises(Unscannable):
+        await layers.read_image(zero_bomb(tmp_path), Limits(cpu_s=2, wall_s=30))
+
+
+async def test_a_wall_clock_limit_ends_it(tmp_path: Path) -> None:
+    with pytest.raises(Unscannable, match="took more than 0 s"):
+        await layers.read_image(zero_bomb(tmp_path), Limits(wall_s=0.3))
+
+
+async def test_many_notable_entries_are_refused(tmp_path: Path) -> None:
+    one = header("x", 0)
+    block = bytearray(one)
+    block[100:108] = b"0004755\0"
+    many = io.BytesIO()
+    for number in range(25_000):
+        block[:100] = f"bin/{number}".encode().ljust(100, b"\0")
+        many.write(with_checksum(block))
+    with pytest.raises(Unscannable, match="over 20000 entries that need a look"):
+        await layers.read_image(save(tmp_path / "image.tar", [many.getvalue()]), LIMITS)
+
+
+async def test_memory_is_bounded(tmp_path: Path) -> None:
+    deep = [File("/".join(["d"] * 1900) + f"{number}/.env", b"x") for number in range(3000)]
+    with pytest.raises(Unscannable):
+        image = save(tmp_path / "image.tar", [layer(deep)])
+        await layers.read_image(image, Limits(memory_bytes=128 << 20, cpu_s=20, wall_s=60))
+
+
+async def attempt(code: str, tmp_path: Path, limits: Limits = LIMITS) -> str:
+    """What a confined Python says; it sees nothing of this process's environment."""
+    done = await run_program(sys.executable, ["-I", "-S", "-c", code], limits, Path("/"), {})
+    return done.stdout.decode() + done.stderr
+
+
+async def test_a_confined_process_is_nobody_without_rights(tmp_path: Path) -> None:
+    said = await attempt(
+        "import os; print(os.getresuid(), os.getgroups(), dict(os.environ).get('HOME'))", tmp_path
+    )
+    assert said.startswith("(65534, 65534, 65534) [] None")
+    status = await attempt("print(open('/proc/self/status').read())", tmp_path)
+    assert "NoNewPrivs:\t1" in status
+    assert "CapEff:\t0000000000000000" in status
+    assert "Seccomp:\t2" in status
+
+
+async def test_a_confined_process_has_no_sockets(tmp_path: Path) -> None:
+    for family in ("AF_UNIX", "AF_INET"):
+        said = await attempt(f"import socket; socket.socket(socket.{family})", tmp_path)
+        assert "PermissionError" in said
+    assert socket.socket(socket.AF_UNIX).close() is None
+
+
+async def test_a_confined_process_writes_no_files_and_reads_no_secrets(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("s")
+    (tmp_path / "secret").chmod(0o600)
+    assert "PermissionError" in await attempt(f"open('{tmp_path}/secret')", tmp_path)
+    said = await attempt("open('/tmp/container-kit-confined', 'w').write('x' * 10)", tmp_path)
+    Path("/tmp/container-kit-confined").unlink(missing_ok=True)
+    assert "File too large" in said
+    assert "MemoryError" in await attempt("bytes(1 << 30)", tmp_path)
+
+
+async def test_a_process_that_writes_too_much_is_ended(tmp_path: Path) -> None:
+    with pytest.raises(Unscannable, match="over 1000 bytes"):
+        await attempt("print('x' * 10_000_000)", tmp_path, Limits(output_bytes=1000))
