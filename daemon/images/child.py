@@ -43,18 +43,18 @@ async def run_module(
 
 
 async def run_program(
-    program: str,
-    arguments: Sequence[str],
+    program: int,
+    argv: Sequence[str],
     limits: Limits,
     folder: Path,
     environment: dict[str, str],
     *,
     descriptors: Sequence[int] = (),
 ) -> Output:
-    """A program of somebody else, confined. Raises Unscannable over a limit of time or output."""
+    """An open program of somebody else, confined. Raises Unscannable over a limit of time or output."""
     command = [sys.executable, "-s", "-E", "-m", "daemon.images.confined"]
-    command += [limits.to_json(), str(folder), program, *arguments]
-    return await _run(command, limits, environment=environment, descriptors=descriptors)
+    command += [limits.to_json(), str(folder), str(program), *argv]
+    return await _run(command, limits, environment=environment, descriptors=(program, *descriptors))
 
 
 async def _run(
@@ -119,10 +119,15 @@ async def _read(stream: asyncio.StreamReader | None, most_bytes: int, *, cut: bo
 
 
 async def _end(child: Process) -> None:
-    """With all that it started: they are one session."""
+    """With all that it started: they are one session.
+
+    The pipes are closed here as well: asyncio waits for their end, which never comes while one is full, or is
+    held by a process that left the session.
+    """
     if child.returncode is None:
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
+    child._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001  there is no public way
     await child.wait()
 
 

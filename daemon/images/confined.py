@@ -1,4 +1,7 @@
-"""`python -m daemon.images.confined LIMITS FOLDER PROGRAM ...`: gives up all rights, then becomes PROGRAM."""
+"""`python -m daemon.images.confined LIMITS FOLDER DESCRIPTOR NAME ...`: gives up rights, becomes a program.
+
+The program is an open file: what was judged is what runs, wherever it lies.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,13 @@ EXIT_CANNOT_CONFINE = 126
 
 
 def main(arguments: list[str], environment: dict[str, str]) -> None:
-    limits, folder, program, *rest = arguments
+    limits, folder, descriptor, *argv = arguments
     os.chdir(folder)
     try:
         confine(Limits(**json.loads(limits)))
-        os.execve(program, [program, *rest], environment)  # noqa: S606  no shell is what is wanted
+        os.execve(int(descriptor), argv, environment)  # noqa: S606  no shell is what is wanted
     except (CannotConfine, OSError) as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        print(f"{argv[0]}: {error}", file=sys.stderr)
         sys.exit(EXIT_CANNOT_CONFINE)
 
 

@@ -67,7 +67,7 @@ def setgid(entry: tar.Entry, peek: Peek) -> str | None:
 
 
 def capabilities(entry: tar.Entry, peek: Peek) -> str | None:
-    """capabilities(7), struct vfs_cap_data: little-endian words: flags, then permitted and inheritable sets."""
+    """capabilities(7), struct vfs_cap_data: little-endian: flags, then permitted and inheritable sets."""
     del peek
     if not entry.capabilities:
         return None

@@ -78,7 +78,7 @@ def save(path: Path, layers: list[bytes], config: dict[str, Any] | None = None) 
 
 
 def save_oci(path: Path, layers: list[bytes], config: dict[str, Any] | None = None) -> SavedImage:
-    """As an OCI image layout with gzipped layers; its id is the manifest's digest, as in a containerd store."""
+    """An OCI image layout with gzipped layers; its id is the manifest's digest, as in a containerd store."""
     document = configuration(layers, config)
     packed = [gzip.compress(content, 1, mtime=0) for content in layers]
     described = [
