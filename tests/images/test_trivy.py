@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from tests.images.advisories import (
     write_metadata,
 )
 from tests.images.archives import File, alpine, debian, layer, npm_package, python_package, save
+from tests.images.programs import saying
 
 pytestmark = pytest.mark.root
 OLD = now() - timedelta(days=2000)
@@ -181,7 +181,7 @@ async def test_versions_with_a_trojan_horse_are_not_used(
     tmp_path: Path, database: Path, version: str
 ) -> None:
     """A program that says it is one of them: what is run is decided before it sees an image."""
-    fake = compiled(tmp_path, f'{{"Version": "{version}"}}')
+    fake = saying(tmp_path, f'{{"Version": "{version}"}}')
     refused(
         await TrivyScanner(Program(fake), database).scan(image(tmp_path, IMAGES["clean"][0])), "trojan horse"
     )
@@ -189,20 +189,10 @@ async def test_versions_with_a_trojan_horse_are_not_used(
 
 @pytest.mark.parametrize("said", ["", "[]", "no JSON", '{"SchemaVersion": 2}'])
 async def test_an_answer_of_another_shape(tmp_path: Path, database: Path, said: str) -> None:
-    fake = compiled(tmp_path, said)
+    fake = saying(tmp_path, said)
     refused(
         await TrivyScanner(Program(fake), database).scan(image(tmp_path, IMAGES["clean"][0])), "does not tell"
     )
-
-
-def compiled(folder: Path, said: str) -> Path:
-    """A program that says that, whatever it is asked."""
-    text = said.replace("\\", "\\\\").replace('"', '\\"')
-    (folder / "fake.c").write_text(
-        f'#include <stdio.h>\nint main(void) {{ fputs("{text}", stdout); return 0; }}\n'
-    )
-    os.spawnlp(os.P_WAIT, "gcc", "gcc", "-o", str(folder / "fake"), str(folder / "fake.c"))
-    return folder / "fake"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """`python -m daemon.images.osv.match_worker LIMITS DIRECTORY <contents`: packages against the index.
 
-Runs confined. Versions come from an untrusted image and are parsed by expressions of all kinds: not in the daemon.
+Runs confined: versions come from an untrusted image, and are parsed by expressions of all kinds.
 Proof that something was looked for is part of the answer: each ecosystem of the image must be in the index,
 and a version before all others must be found affected in it by the very same comparison.
 """

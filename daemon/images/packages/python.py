@@ -17,8 +17,12 @@ def wanted(path: str) -> bool:
 
 
 def read(path: str, content: bytes) -> Iterator[Package]:
-    """Names are normalized as advisories have them: PEP 503."""
     head = next(stanzas(content.partition(b"\n\n")[0]), {})
     if not head.get("Name") or not head.get("Version"):
         raise Unreadable(f"{path[:120]!a} names no package")
-    yield Package(Kind.PYPI, re.sub(r"[-_.]+", "-", head["Name"]).lower(), head["Version"])
+    yield Package(Kind.PYPI, normalized(head["Name"]), head["Version"])
+
+
+def normalized(name: str) -> str:
+    """As advisories have it: PEP 503."""
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,8 +1,8 @@
 """An image that is known to be vulnerable: a scanner that finds nothing in it would find nothing anywhere.
 
-It is made anew for the distribution of the image that is to be judged, and goes the same way as that image:
-same command, same database, same reading of the answer. So a database that is empty, lacks this release, or is
-of a format that the scanner cannot use, is noticed.
+It is made anew for the distribution of the image to be judged, and goes the same way as that image: same
+command, same database, same reading of the answer. So a database that is empty, lacks this release, or has a
+format that the scanner cannot use, is noticed.
 """
 
 from __future__ import annotations

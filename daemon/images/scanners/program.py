@@ -32,7 +32,7 @@ class Program:
 
     @contextmanager
     def opened(self) -> Iterator[int]:
-        """Open, and judged: what is then run is this very file. Raises Unscannable."""
+        """Open, and judged: what is run then is this very file. Raises Unscannable."""
         try:
             file = self.path.open("rb")
         except OSError as error:
@@ -68,12 +68,12 @@ _HASHES: dict[Identity, str] = {}
 
 
 def _hash(descriptor: int) -> str:
-    """Read once for each file: who can change a file of root without its ctime needs no scanner to deceive."""
+    """Read once for each file: who can change one and not its ctime is root already."""
     status = os.fstat(descriptor)
     identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     if identity not in _HASHES:
         total = hashlib.sha256()
-        with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123  an open file has no path
+        with open(descriptor, "rb", closefd=False) as file:
             while part := file.read(_CHUNK_BYTES):
                 total.update(part)
         _HASHES[identity] = total.hexdigest()
@@ -82,10 +82,11 @@ def _hash(descriptor: int) -> str:
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """Nobody's own, with an empty folder in it to run in: no settings of a working directory are read."""
+    """Nobody's own, with an empty folder to run in and an empty file: no settings of a working directory are read."""
     with tempfile.TemporaryDirectory(prefix="container-kit-scan-") as name:
         folder = Path(name)
         (folder / "empty").mkdir()
+        (folder / "nothing").touch()
         give_away(folder)
         yield folder
 
@@ -99,7 +100,8 @@ def give_away(path: Path) -> None:
 def copy(source: Path, target: Path) -> None:
     """Of a database: a scanner that was taken over by an image must not change what the next one reads."""
     try:
-        shutil.copytree(source, target)
+        shutil.copytree(source, target, copy_function=shutil.copyfile)
+        target.chmod(0o700)
     except (OSError, shutil.Error) as error:
         raise Unscannable(f"the database {source} cannot be copied: {error}") from error
     give_away(target)

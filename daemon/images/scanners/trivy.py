@@ -21,6 +21,7 @@ from daemon.images.findings import SavedImage, ScanResult, Vulnerability
 from daemon.images.layers import read_image
 from daemon.images.osv.severity import word
 from daemon.images.packages.package import Kind
+from daemon.images.packages.python import normalized
 from daemon.images.scanners import canary
 from daemon.images.scanners.builtin import MAX_AGE, gaps, not_understood, now, staleness
 from daemon.images.scanners.program import Program, copy, private_folder, readable
@@ -146,7 +147,7 @@ def _arguments(folder: Path, archive: str) -> list[str]:
         *("--scanners", "vuln"),
         *("--pkg-types", "os,library"),
         *("--severity", "UNKNOWN,LOW,MEDIUM,HIGH,CRITICAL"),
-        *("--ignorefile", str(folder / "empty" / "none")),
+        *("--ignorefile", str(folder / "nothing")),
         *("--timeout", "5m"),
         "--list-all-pkgs",
         "--skip-db-update",
@@ -169,7 +170,7 @@ def vulnerabilities(report: Report) -> list[Vulnerability]:
     return [
         Vulnerability(
             id=item.id,
-            package=item.package,
+            package=normalized(item.package) if result.type == _TYPES[Kind.PYPI] else item.package,
             version=item.version,
             fixed_version=item.fixed or None,
             severity=word(item.severity),
