@@ -1,6 +1,6 @@
-"""What an image's configuration says that a sandbox should know of: one check a function, `CHECKS` is the list.
+"""What an image's configuration gives away: one check a function, `CHECKS` is the list.
 
-CIS is the Docker Benchmark, part 4. All of it is the author's own text: it can add an issue, never take one away.
+CIS is the Docker Benchmark, part 4. All of it is the author's own text: it adds issues, and removes none.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a key or password looks like in plain text: by its form, or by the name of the variable that holds it."""
+"""What a key or password looks like in plain text: by its form, or by the name of its variable."""
 
 from __future__ import annotations
 

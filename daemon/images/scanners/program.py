@@ -82,7 +82,7 @@ def _hash(descriptor: int) -> str:
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """Nobody's own, with an empty folder to run in and an empty file: no settings of a working directory are read."""
+    """Nobody's own. `empty` in it is to run in: no settings are found there; `nothing` is an empty file."""
     with tempfile.TemporaryDirectory(prefix="container-kit-scan-") as name:
         folder = Path(name)
         (folder / "empty").mkdir()
