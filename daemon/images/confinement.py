@@ -21,12 +21,83 @@ _ALLOW, _EPERM, _KILL = 0x7FFF0000, 0x00050000 | 1, 0x80000000
 _LOAD_WORD, _JUMP_EQUAL, _JUMP_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _X32_CALLS = 0x40000000
 
-# machine: (AUDIT_ARCH_*, calls that make sockets, rings or namespaces, or reach into other processes)
+# AUDIT_ARCH_* of linux/audit.h.
+_ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+
+# What a program with files of its own is refused: sockets, rings, namespaces, reaching into other processes.
+# socket, io_uring_setup, ptrace, unshare, setns, bpf, process_vm_readv, process_vm_writev, userfaultfd
 _REFUSED = {
-    # socket, io_uring_setup, ptrace, unshare, setns, bpf, process_vm_readv, process_vm_writev, userfaultfd
-    "x86_64": (0xC000003E, (41, 425, 101, 272, 308, 321, 310, 311, 323)),
-    "aarch64": (0xC00000B7, (198, 425, 117, 97, 268, 280, 270, 271, 282)),
+    "x86_64": (41, 425, 101, 272, 308, 321, 310, 311, 323),
+    "aarch64": (198, 425, 117, 97, 268, 280, 270, 271, 282),
 }
+
+# All that a sealed process may do: use what is open, memory, time and its own signals. It opens nothing,
+# starts nothing and signals nobody, so that even root without capabilities has nothing left.
+# read, write, readv, writev, pread64, lseek, fstat, close, fcntl, ioctl, poll or ppoll, mmap, mprotect, munmap,
+# mremap, brk, madvise, futex, rt_sigaction, rt_sigprocmask, rt_sigreturn, sigaltstack, getrandom,
+# clock_gettime, clock_nanosleep, sched_yield, getpid, gettid, exit, exit_group, restart_syscall
+_ALLOWED = {
+    "x86_64": (
+        *(
+            0,
+            1,
+            19,
+            20,
+            17,
+            8,
+            5,
+            3,
+            72,
+            16,
+            7,
+            9,
+            10,
+            11,
+            25,
+            12,
+            28,
+            202,
+            13,
+            14,
+            15,
+            131,
+            318,
+            228,
+            230,
+            24,
+        ),
+        *(39, 186, 60, 231, 219),
+    ),
+    "aarch64": (
+        *(
+            63,
+            64,
+            65,
+            66,
+            67,
+            62,
+            80,
+            57,
+            25,
+            29,
+            73,
+            222,
+            226,
+            215,
+            216,
+            214,
+            233,
+            98,
+            134,
+            135,
+            139,
+            132,
+            278,
+        ),
+        *(113, 115, 124, 172, 178, 93, 94, 128),
+    ),
+}
+_CAPABILITY_VERSION_3 = 0x20080522
 
 
 class CannotConfine(Exception):
@@ -48,61 +119,88 @@ class Limits:
         return json.dumps(asdict(self))
 
 
-def confine(limits: Limits) -> None:
-    """Raises CannotConfine. Root becomes nobody; whoever else runs this has little to give up."""
+def confine(limits: Limits, *, sealed: bool) -> None:
+    """Raises CannotConfine. Root becomes nobody and loses all capabilities.
+
+    Where a service manager does not let it change its user, only a sealed process goes on: one that opens no
+    file from now on, and starts nothing.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     try:
-        _become_nobody()
+        _become_nobody(must=not sealed)
         _limit(limits)
     except OSError as error:
         raise CannotConfine(f"cannot give up rights: {error}") from error
+    _drop_capabilities(libc)
     for option, value in ((PR_SET_PDEATHSIG, SIGKILL), (PR_SET_DUMPABLE, 0), (PR_SET_NO_NEW_PRIVS, 1)):
         if libc.prctl(option, value, 0, 0, 0):
-            raise CannotConfine(f"prctl {option}: {os.strerror(ctypes.get_errno())}")
-    _refuse_calls(libc)
+            raise CannotConfine(f"prctl {option}: {_last_error()}")
+    _filter_calls(libc, sealed=sealed)
 
 
-def _become_nobody() -> None:
-    if os.geteuid() == 0:
+def _become_nobody(*, must: bool) -> None:
+    os.umask(0o077)
+    if os.geteuid() != 0:
+        return
+    try:
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
-    os.umask(0o077)
+    except PermissionError:
+        if must:
+            raise
+
+
+def _drop_capabilities(libc: ctypes.CDLL) -> None:
+    """capset(2): none in any set."""
+    header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
+    if libc.capset(header, bytes(24)):
+        raise CannotConfine(f"capset: {_last_error()}")
+
+
+def _last_error() -> str:
+    return os.strerror(ctypes.get_errno())
 
 
 def _limit(limits: Limits) -> None:
-    for kind, value in (
+    for kind, wanted in (
         (resource.RLIMIT_AS, limits.memory_bytes),
         (resource.RLIMIT_CPU, limits.cpu_s),
         (resource.RLIMIT_FSIZE, limits.file_bytes),
         (resource.RLIMIT_NOFILE, limits.open_files),
         (resource.RLIMIT_CORE, 0),
     ):
+        _, most = resource.getrlimit(kind)
+        value = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
         resource.setrlimit(kind, (value, value))
 
 
-def _refuse_calls(libc: ctypes.CDLL) -> None:
-    """seccomp(2): the listed calls fail with EPERM, and those of another ABI end the process."""
-    if platform.machine() not in _REFUSED:
-        raise CannotConfine(f"no list of system calls for {platform.machine()}")
-    code = _filter(*_REFUSED[platform.machine()])
+def _filter_calls(libc: ctypes.CDLL, *, sealed: bool) -> None:
+    """seccomp(2): what is not allowed fails with EPERM, calls of another ABI end the process."""
+    machine = platform.machine()
+    if machine not in _ARCHITECTURES:
+        raise CannotConfine(f"no list of system calls for {machine}")
+    listed = _ALLOWED[machine] if sealed else _REFUSED[machine]
+    code = _program(_ARCHITECTURES[machine], listed, allow=sealed)
     program = ctypes.create_string_buffer(code)
     header = struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(program))
     if libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.c_char_p(header), 0, 0):
-        raise CannotConfine(f"seccomp: {os.strerror(ctypes.get_errno())}")
+        raise CannotConfine(f"seccomp: {_last_error()}")
 
 
-def _filter(architecture: int, refused: tuple[int, ...]) -> bytes:
+def _program(architecture: int, listed: tuple[int, ...], *, allow: bool) -> bytes:
     """struct sock_filter[]: nr is at offset 0 of seccomp_data, arch at 4."""
-    count = len(refused)
+    count = len(listed)
+    of_listed, of_others = (_ALLOW, _EPERM) if allow else (_EPERM, _ALLOW)
     code = [
         (_LOAD_WORD, 0, 0, 4),
         (_JUMP_EQUAL, 1, 0, architecture),
         (_RETURN, 0, 0, _KILL),
         (_LOAD_WORD, 0, 0, 0),
-        (_JUMP_AT_LEAST, count + 1, 0, _X32_CALLS),
-        *((_JUMP_EQUAL, count - at, 0, call) for at, call in enumerate(refused)),
-        (_RETURN, 0, 0, _ALLOW),
-        (_RETURN, 0, 0, _EPERM),
+        (_JUMP_AT_LEAST, 0, 1, _X32_CALLS),
+        (_RETURN, 0, 0, _KILL),
+        *((_JUMP_EQUAL, count - at, 0, call) for at, call in enumerate(listed)),
+        (_RETURN, 0, 0, of_others),
+        (_RETURN, 0, 0, of_listed),
     ]
     return b"".join(struct.pack("HBBI", *step) for step in code)

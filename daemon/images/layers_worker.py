@@ -242,7 +242,7 @@ def _answer(file: IO[bytes], image_id: str) -> bytes:
 def main(limits: str, image_id: str) -> None:
     file = open(sys.stdin.fileno(), "rb", closefd=False)  # noqa: SIM115  lasts as long as the process
     try:
-        confine(Limits(**json.loads(limits)))
+        confine(Limits(**json.loads(limits)), sealed=True)
     except CannotConfine as error:
         sys.exit(str(error))
     sys.stdout.buffer.write(_answer(file, image_id))

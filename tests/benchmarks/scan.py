@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.scan [IMAGE]`: how long an unseen image takes, and what hostile ones cost the daemon.
+"""`python -m tests.benchmarks.scan [IMAGE]`: the time of an unseen image, and what hostile ones cost.
 
 IMAGE is one of the engine; without, a Debian of about 200 MB is made by mmdebstrap, which needs a mirror.
 Responsiveness is measured twice while hostile images are read: /healthz of a daemon, and the lag of the event
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -147,7 +146,6 @@ async def measure(folder: Path, socket: Path, name: str) -> dict[str, Any]:
     for kind, values in latencies.items():
         found[f"{kind}_p99_ms"] = quantile(values, 0.99)
         found[f"{kind}_count"] = len(values)
-    found["largest_child_MB"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10
     return found
 
 

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import socket
+import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
@@ -13,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from daemon import ROOT
 from daemon.images import layers
 from daemon.images.child import Unscannable, run_program
 from daemon.images.confinement import Limits
+from daemon.images.contents import ImageContents
 from daemon.images.findings import SavedImage
 from tests.images.archives import (
     File,
@@ -211,6 +214,51 @@ async def test_a_confined_process_writes_no_files_and_reads_no_secrets(tmp_path:
     said = await attempt("import os; os.write(os.memfd_create('x'), b'x')", tmp_path)
     assert "File too large" in said
     assert "MemoryError" in await attempt("bytes(1 << 30)", tmp_path)
+
+
+SEALED = """
+import json, os, socket, sys
+from daemon.images.confinement import Limits, confine
+confine(Limits(), sealed=True)
+def refused(call, *arguments):
+    try:
+        call(*arguments)
+    except PermissionError:
+        return True
+    return False
+found = [refused(open, "/etc/passwd"), refused(os.unlink, "/x"), refused(socket.socket), refused(os.fork)]
+found += [refused(os.kill, 1, 0), refused(os.execv, "/bin/true", ["true"]), os.read(0, 1) == b"x"]
+sys.stdout.write(json.dumps(found))
+"""
+WITHOUT_RIGHTS = ["setpriv", "--bounding-set=-all", "--no-new-privs"]
+
+
+@pytest.mark.parametrize("before", [[], WITHOUT_RIGHTS], ids=["root", "root without capabilities"])
+def test_a_sealed_process_only_uses_what_is_open(before: list[str]) -> None:
+    done = subprocess.run(
+        [*before, sys.executable, "-c", SEALED], input=b"x", capture_output=True, cwd=ROOT, check=True
+    )
+    assert json.loads(done.stdout) == [True] * 7
+
+
+def test_a_program_with_files_is_not_run_by_root_that_cannot_become_nobody(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "daemon.images.confined", Limits().to_json(), "/", "0", "true"]
+    with Path("/bin/true").open("rb") as program:
+        done = subprocess.run(
+            [*WITHOUT_RIGHTS, *command], stdin=program, capture_output=True, cwd=ROOT, check=False
+        )
+    assert done.returncode == 126
+    assert b"cannot give up rights" in done.stderr
+
+
+def test_layers_are_read_without_any_right(tmp_path: Path) -> None:
+    image = save(tmp_path / "image.tar", [layer([File("bin/su", b"x", mode=0o4755)])])
+    command = [sys.executable, "-m", layers.WORKER, Limits().to_json(), image.image_id]
+    with image.path.open("rb") as archive:
+        done = subprocess.run(
+            [*WITHOUT_RIGHTS, *command], stdin=archive, capture_output=True, cwd=ROOT, check=True
+        )
+    assert ImageContents.from_json(done.stdout).notables[0].path == "bin/su"
 
 
 async def test_a_process_that_writes_too_much_is_ended(tmp_path: Path) -> None:

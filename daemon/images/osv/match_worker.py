@@ -108,7 +108,7 @@ def main(limits: str, directory: str) -> None:
     try:
         index = Index(Path(directory))
         index.some("PyPI", 1)
-        confine(Limits(**json.loads(limits)))
+        confine(Limits(**json.loads(limits)), sealed=True)
     except (DatabaseError, CannotConfine) as error:
         sys.exit(str(error))
     sys.stdout.write(json.dumps(_match(index, sys.stdin.buffer.read())))
