@@ -33,8 +33,8 @@ _REFUSED = {
 
 # All that a sealed process may do: use what is open, memory, time and its own signals. It opens nothing,
 # starts nothing and signals nobody, so that even root without capabilities has nothing left.
-# read, write, readv, writev, pread64, lseek, fstat, close, fcntl, ioctl, poll or ppoll, mmap, mprotect, munmap,
-# mremap, brk, madvise, futex, rt_sigaction, rt_sigprocmask, rt_sigreturn, sigaltstack, getrandom,
+# read, write, readv, writev, pread64, lseek, fstat, close, fcntl, ioctl, poll or ppoll, mmap, mprotect,
+# munmap, mremap, brk, madvise, futex, rt_sigaction, rt_sigprocmask, rt_sigreturn, sigaltstack, getrandom,
 # clock_gettime, clock_nanosleep, sched_yield, getpid, gettid, exit, exit_group, restart_syscall
 _ALLOWED = {
     "x86_64": (
@@ -106,9 +106,13 @@ class CannotConfine(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`wall_s` is the parent's to keep. `file_bytes` bounds each file that is written; 0 is none at all."""
+    """`wall_s` is the parent's to keep. `file_bytes` bounds each file that is written; 0 is none at all.
+
+    `address_bytes` also counts what is mapped of files and reserved without use, which Go does generously.
+    """
 
     memory_bytes: int = 1 << 30
+    address_bytes: int = 2 << 30
     cpu_s: int = 60
     wall_s: float = 90.0
     file_bytes: int = 0
@@ -164,7 +168,8 @@ def _last_error() -> str:
 
 def _limit(limits: Limits) -> None:
     for kind, wanted in (
-        (resource.RLIMIT_AS, limits.memory_bytes),
+        (resource.RLIMIT_DATA, limits.memory_bytes),
+        (resource.RLIMIT_AS, limits.address_bytes),
         (resource.RLIMIT_CPU, limits.cpu_s),
         (resource.RLIMIT_FSIZE, limits.file_bytes),
         (resource.RLIMIT_NOFILE, limits.open_files),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 
@@ -165,6 +167,26 @@ def test_ranges(events: list[dict[str, str]], version: str, hit: bool, fixed: st
     assert got is hit
     if hit:
         assert fix == fixed
+
+
+def test_debian_versions_compare_as_dpkg_does() -> None:
+    parts = [
+        "1.0",
+        "1:1.0",
+        "1.0-1",
+        "1.0~rc1-1",
+        "1.0+b1-1",
+        "1.0-1+deb12u1",
+        "1.0-1~bpo11+1",
+        "1.0a",
+        "10.0",
+    ]
+    for ours, bound in itertools.permutations(parts, 2):
+        advisory = {"ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": bound}]}]}
+        earlier = (
+            subprocess.run(["dpkg", "--compare-versions", ours, "lt", bound], check=False).returncode == 0
+        )
+        assert affected(advisory, "Debian:12", ours)[0] is earlier, (ours, bound)
 
 
 def test_an_own_version_that_cannot_be_compared_raises() -> None:

@@ -3,6 +3,7 @@ nothing is taken for a clean image."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import importlib.util
 from datetime import timedelta
@@ -160,6 +161,13 @@ async def test_a_database_that_was_scanned_with_is_unchanged(tmp_path: Path, sca
         path.chmod(path.stat().st_mode & ~0o222)
     assert (await scanner.scan(image(tmp_path, IMAGES["clean"][0]))).understood
     assert (scanner.database / "trivy.db").read_bytes() == before
+
+
+async def test_scans_at_once_do_not_wait_for_each_other(tmp_path: Path, scanner: TrivyScanner) -> None:
+    judged = image(tmp_path, IMAGES["debian"][0])
+    async with asyncio.TaskGroup() as tasks:
+        scans = [tasks.create_task(scanner.scan(judged)) for _ in range(3)]
+    assert [len(found(scan.result())) for scan in scans] == [3, 3, 3]
 
 
 async def test_another_program_than_the_pinned_one_is_not_run(tmp_path: Path, scanner: TrivyScanner) -> None:

@@ -15,7 +15,13 @@ from daemon.images.child import Unscannable, last_line, run_program
 from daemon.images.confinement import NOBODY, Limits
 
 LIMITS = Limits(
-    memory_bytes=8 << 30, cpu_s=120, wall_s=120.0, file_bytes=8 << 30, open_files=1024, output_bytes=256 << 20
+    memory_bytes=2 << 30,
+    address_bytes=64 << 30,
+    cpu_s=120,
+    wall_s=120.0,
+    file_bytes=8 << 30,
+    open_files=1024,
+    output_bytes=256 << 20,
 )
 _CHUNK_BYTES = 1 << 20
 
