@@ -24,79 +24,52 @@ _X32_CALLS = 0x40000000
 # AUDIT_ARCH_* of linux/audit.h.
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
+# Columns: name, number on x86_64, on aarch64.
 # What a program with files of its own is refused: sockets, rings, namespaces, reaching into other processes.
-# socket, io_uring_setup, ptrace, unshare, setns, bpf, process_vm_readv, process_vm_writev, userfaultfd
-_REFUSED = {
-    "x86_64": (41, 425, 101, 272, 308, 321, 310, 311, 323),
-    "aarch64": (198, 425, 117, 97, 268, 280, 270, 271, 282),
-}
-
+_REFUSED = """\
+socket 41 198
+io_uring_setup 425 425
+ptrace 101 117
+unshare 272 97
+setns 308 268
+bpf 321 280
+process_vm_readv 310 270
+process_vm_writev 311 271
+userfaultfd 323 282
+"""
 # All that a sealed process may do: use what is open, memory, time and its own signals. It opens nothing,
-# starts nothing and signals nobody, so that even root without capabilities has nothing left.
-# read, write, readv, writev, pread64, lseek, fstat, close, fcntl, ioctl, poll or ppoll, mmap, mprotect,
-# munmap, mremap, brk, madvise, futex, rt_sigaction, rt_sigprocmask, rt_sigreturn, sigaltstack, getrandom,
-# clock_gettime, clock_nanosleep, sched_yield, getpid, gettid, exit, exit_group, restart_syscall
-_ALLOWED = {
-    "x86_64": (
-        *(
-            0,
-            1,
-            19,
-            20,
-            17,
-            8,
-            5,
-            3,
-            72,
-            16,
-            7,
-            9,
-            10,
-            11,
-            25,
-            12,
-            28,
-            202,
-            13,
-            14,
-            15,
-            131,
-            318,
-            228,
-            230,
-            24,
-        ),
-        *(39, 186, 60, 231, 219),
-    ),
-    "aarch64": (
-        *(
-            63,
-            64,
-            65,
-            66,
-            67,
-            62,
-            80,
-            57,
-            25,
-            29,
-            73,
-            222,
-            226,
-            215,
-            216,
-            214,
-            233,
-            98,
-            134,
-            135,
-            139,
-            132,
-            278,
-        ),
-        *(113, 115, 124, 172, 178, 93, 94, 128),
-    ),
-}
+# starts nothing and signals nobody (so no fcntl: F_SETOWN and F_SETSIG), so that even root has nothing left.
+_ALLOWED = """\
+read 0 63
+write 1 64
+readv 19 65
+writev 20 66
+pread64 17 67
+lseek 8 62
+fstat 5 80
+close 3 57
+ppoll 271 73
+mmap 9 222
+mprotect 10 226
+munmap 11 215
+mremap 25 216
+brk 12 214
+madvise 28 233
+futex 202 98
+rt_sigaction 13 134
+rt_sigprocmask 14 135
+rt_sigreturn 15 139
+sigaltstack 131 132
+getrandom 318 278
+clock_gettime 228 113
+clock_nanosleep 230 115
+sched_yield 24 124
+getpid 39 172
+gettid 186 178
+exit 60 93
+exit_group 231 94
+restart_syscall 219 128
+"""
 _CAPABILITY_VERSION_3 = 0x20080522
 
 
@@ -126,8 +99,8 @@ class Limits:
 def confine(limits: Limits, *, sealed: bool) -> None:
     """Raises CannotConfine. Root becomes nobody and loses all capabilities.
 
-    Where a service manager does not let it change its user, only a sealed process goes on: one that opens no
-    file from now on, and starts nothing.
+    Where a service manager does not let it do that, only a sealed process goes on: one that opens no file
+    from now on and starts nothing has no use for them.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     try:
@@ -135,7 +108,8 @@ def confine(limits: Limits, *, sealed: bool) -> None:
         _limit(limits)
     except OSError as error:
         raise CannotConfine(f"cannot give up rights: {error}") from error
-    _drop_capabilities(libc)
+    if not _drop_capabilities(libc) and not sealed:
+        raise CannotConfine(f"capset: {_last_error()}")
     for option, value in ((PR_SET_PDEATHSIG, SIGKILL), (PR_SET_DUMPABLE, 0), (PR_SET_NO_NEW_PRIVS, 1)):
         if libc.prctl(option, value, 0, 0, 0):
             raise CannotConfine(f"prctl {option}: {_last_error()}")
@@ -155,11 +129,10 @@ def _become_nobody(*, must: bool) -> None:
             raise
 
 
-def _drop_capabilities(libc: ctypes.CDLL) -> None:
-    """capset(2): none in any set."""
+def _drop_capabilities(libc: ctypes.CDLL) -> bool:
+    """capset(2): none in any set. Whether it could: a service manager may refuse the call."""
     header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
-    if libc.capset(header, bytes(24)):
-        raise CannotConfine(f"capset: {_last_error()}")
+    return bool(libc.capset(header, bytes(24)) == 0)
 
 
 def _last_error() -> str:
@@ -181,19 +154,25 @@ def _limit(limits: Limits) -> None:
 
 
 def _filter_calls(libc: ctypes.CDLL, *, sealed: bool) -> None:
-    """seccomp(2): what is not allowed fails with EPERM, calls of another ABI end the process."""
+    """What is not allowed fails with EPERM, calls of another ABI end the process."""
     machine = platform.machine()
     if machine not in _ARCHITECTURES:
         raise CannotConfine(f"no list of system calls for {machine}")
-    listed = _ALLOWED[machine] if sealed else _REFUSED[machine]
-    code = _program(_ARCHITECTURES[machine], listed, allow=sealed)
+    column = 1 + list(_ARCHITECTURES).index(machine)
+    table = _ALLOWED if sealed else _REFUSED
+    listed = tuple(int(line.split()[column]) for line in table.splitlines())
+    install(libc, filter_code(_ARCHITECTURES[machine], listed, allow=sealed))
+
+
+def install(libc: ctypes.CDLL, code: bytes) -> None:
+    """seccomp(2)."""
     program = ctypes.create_string_buffer(code)
     header = struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(program))
     if libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.c_char_p(header), 0, 0):
         raise CannotConfine(f"seccomp: {_last_error()}")
 
 
-def _program(architecture: int, listed: tuple[int, ...], *, allow: bool) -> bytes:
+def filter_code(architecture: int, listed: tuple[int, ...], *, allow: bool) -> bytes:
     """struct sock_filter[]: nr is at offset 0 of seccomp_data, arch at 4."""
     count = len(listed)
     of_listed, of_others = (_ALLOW, _EPERM) if allow else (_EPERM, _ALLOW)
