@@ -31,6 +31,7 @@ ADVISORIES = (
     Advisory("CVE-2099-0004", "Debian:12", "glibc", "99", ""),
     Advisory("CVE-2099-0011", "Alpine:v3.18", "openssl", "3.1.4-r0"),
     Advisory("CVE-2099-0012", "Alpine:v3.18", "musl", "1.2.4-r2", HIGH),
+    Advisory("CVE-2099-0041", "Ubuntu:22.04:LTS", "openssl", "3.0.2-0ubuntu1.12"),
     Advisory("CVE-2099-0021", "PyPI", "jinja2", "2.10.1", HIGH),
     Advisory("CVE-2099-0031", "npm", "lodash", "4.17.5"),
 )
@@ -81,6 +82,7 @@ def osv_directory(
 BUCKETS = {
     "Debian:12": ("debian 12", "debian"),
     "Alpine:v3.18": ("alpine 3.18", "alpine"),
+    "Ubuntu:22.04:LTS": ("ubuntu 22.04", "ubuntu"),
     "PyPI": ("pip::GitHub Security Advisory Pip", "ghsa"),
     "npm": ("npm::GitHub Security Advisory Npm", "ghsa"),
 }

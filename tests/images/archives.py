@@ -6,8 +6,11 @@ import gzip
 import hashlib
 import io
 import json
+import sqlite3
+import struct
 import tarfile
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,6 +125,39 @@ def debian(packages: dict[str, str], sources: dict[str, str] | None = None) -> l
         File("etc/debian_version", b"12.5\n"),
         File("var/lib/dpkg/status", dpkg_status(packages, sources)),
     ]
+
+
+def ubuntu(packages: dict[str, str]) -> list[File]:
+    return [
+        File("etc/os-release", b'ID=ubuntu\nID_LIKE=debian\nVERSION_ID="22.04"\n'),
+        File("etc/lsb-release", b"DISTRIB_ID=Ubuntu\nDISTRIB_RELEASE=22.04\n"),
+        File("var/lib/dpkg/status", dpkg_status(packages)),
+    ]
+
+
+def rocky(folder: Path, packages: dict[str, tuple[str, str, str]], system: str = "rocky") -> list[File]:
+    """Packages by name: version, release, source. `folder` is for a file of the moment."""
+    path = folder / "rpmdb.sqlite"
+    path.unlink(missing_ok=True)
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA journal_mode = WAL")  # as rpm has it
+        database.execute("CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB NOT NULL)")
+        for name, (version, release, source) in packages.items():
+            named = f"{source}-{version}-{release}.src.rpm"
+            blob = rpm_header({1000: name, 1001: version, 1002: release, 1022: "x86_64", 1044: named})
+            database.execute("INSERT INTO Packages (blob) VALUES (?)", (blob,))
+        database.commit()
+    release = f'ID={system}\nVERSION_ID="9.3"\n'.encode()
+    return [File("etc/os-release", release), File("var/lib/rpm/rpmdb.sqlite", path.read_bytes())]
+
+
+def rpm_header(tags: dict[int, str]) -> bytes:
+    """A header as the RPM package file structure has it, without its magic number: strings only."""
+    index, data = b"", b""
+    for tag, text in tags.items():
+        index += struct.pack(">IIII", tag, 6, len(data), 1)
+        data += text.encode() + b"\0"
+    return struct.pack(">II", len(tags), len(data)) + index + data
 
 
 def alpine(packages: dict[str, str], origins: dict[str, str] | None = None) -> list[File]:

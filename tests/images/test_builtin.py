@@ -16,8 +16,8 @@ from daemon.images.findings import SavedImage, ScanResult
 from daemon.images.osv import index
 from daemon.images.osv.match import Incomparable, affected
 from daemon.images.scanners.builtin import BuiltinScanner
-from tests.images.advisories import ADVISORIES, now, osv_directory, osv_record, write_zip
-from tests.images.archives import File, alpine, debian, layer, npm_package, python_package, save
+from tests.images.advisories import ADVISORIES, Advisory, now, osv_directory, osv_record, write_zip
+from tests.images.archives import File, alpine, debian, layer, npm_package, python_package, rocky, save
 
 pytestmark = pytest.mark.root
 SOURCES = {"libssl3": "openssl (3.0.1-1)", "zlib1g": "zlib"}
@@ -58,6 +58,21 @@ async def test_what_is_installed_and_affected_is_found(tmp_path: Path, directory
 async def test_a_clean_image_is_clean(tmp_path: Path, directory: Path) -> None:
     result = await BuiltinScanner(directory).scan(image(tmp_path, *alpine({"musl": "1.2.4-r2"})))
     assert (result.understood, result.vulnerabilities) == (True, ())
+
+
+@pytest.mark.parametrize(
+    ("system", "ecosystem", "called"),
+    [("rocky", "Rocky Linux:9", "openssl"), ("almalinux", "AlmaLinux:9", "openssl-libs")],
+)
+async def test_rpm_packages_by_the_name_that_advisories_use(
+    tmp_path: Path, system: str, ecosystem: str, called: str
+) -> None:
+    advisory = Advisory("CVE-2099-0051", ecosystem, called, "3.0.7-25.el9")
+    index.build(osv_directory(tmp_path / "osv", (advisory,)))
+    files = rocky(tmp_path, {"openssl-libs": ("3.0.7", "2.el9", "openssl")}, system)
+    result = await BuiltinScanner(tmp_path / "osv").scan(image(tmp_path, *files))
+    assert result.understood, result.unscannable_reason
+    assert found(result) == {("CVE-2099-0051", "openssl-libs", "3.0.7-25.el9")}
 
 
 async def test_a_severity_that_is_not_given_is_unknown(tmp_path: Path, directory: Path) -> None:

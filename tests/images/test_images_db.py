@@ -54,6 +54,7 @@ def test_import_and_status(tmp_path: Path, layout: str) -> None:
     assert {row["ecosystem"]: row["advisories"] for row in json.loads(shown.output)} == {
         "Alpine": 2,
         "Debian": 4,
+        "Ubuntu": 1,
         "PyPI": 1,
         "npm": 1,
     }
@@ -65,7 +66,7 @@ def test_import_keeps_what_it_does_not_replace(tmp_path: Path) -> None:
     run("db", "import", "--directory", directory, osv_directory(tmp_path / "some", ADVISORIES[:1]))
     shown = json.loads(run("db", "status", "--json", "--directory", directory).output)
     assert {row["ecosystem"]: row["advisories"] for row in shown}["Debian"] == 1
-    assert len(shown) == 4
+    assert len(shown) == 5
 
 
 def test_a_broken_archive_changes_nothing(tmp_path: Path) -> None:

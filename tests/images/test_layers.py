@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import struct
 import tarfile
 from pathlib import Path
@@ -27,6 +26,7 @@ from tests.images.archives import (
     layer,
     npm_package,
     python_package,
+    rocky,
     save,
     save_oci,
     symlink,
@@ -210,40 +210,18 @@ async def test_the_usual_links_hide_nothing(tmp_path: Path) -> None:
     assert names(contents) == {("apk", "musl", "1")}
 
 
-def rpm_header(tags: dict[int, str]) -> bytes:
-    """rpm's header: the format of RPM Package File Structure, without its magic number."""
-    index, data = b"", b""
-    for tag, text in tags.items():
-        index += struct.pack(">IIII", tag, 6, len(data), 1)
-        data += text.encode() + b"\0"
-    return struct.pack(">II", len(tags), len(data)) + index + data
-
-
 async def test_rpm_database(tmp_path: Path) -> None:
-    database = sqlite3.connect(tmp_path / "rpmdb.sqlite")
-    database.execute("PRAGMA journal_mode = WAL")
-    database.execute("CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB NOT NULL)")
-    blob = rpm_header(
-        {
-            1000: "openssl-libs",
-            1001: "3.0.7",
-            1002: "2.el9",
-            1022: "x86_64",
-            1044: "openssl-3.0.7-2.el9.src.rpm",
-        }
-    )
-    database.execute("INSERT INTO Packages (blob) VALUES (?)", (blob,))
-    database.commit()
-    database.close()
-    content = (tmp_path / "rpmdb.sqlite").read_bytes()
-    contents = await read(
-        tmp_path,
-        [File("etc/os-release", b"ID=rocky\nVERSION_ID=9.3\n"), File("var/lib/rpm/rpmdb.sqlite", content)],
-    )
+    contents = await read(tmp_path, rocky(tmp_path, {"openssl-libs": ("3.0.7", "2.el9", "openssl")}))
     (package,) = contents.packages
     assert contents.unread == ()
     assert (package.name, package.version, package.source) == ("openssl-libs", "3.0.7-2.el9", "openssl")
     assert rpm.wanted("usr/lib/sysimage/rpm/rpmdb.sqlite")
+
+
+async def test_an_rpm_database_with_changes_in_its_journal(tmp_path: Path) -> None:
+    files = [*rocky(tmp_path, {"a": ("1", "1", "a")}), File("var/lib/rpm/rpmdb.sqlite-wal", b"x")]
+    (part,) = (await read(tmp_path, files)).unread
+    assert "journal" in part
 
 
 async def test_an_archive_of_another_image_is_refused(tmp_path: Path) -> None:

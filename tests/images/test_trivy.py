@@ -26,7 +26,7 @@ from tests.images.advisories import (
     trivy_database,
     write_metadata,
 )
-from tests.images.archives import File, alpine, debian, layer, npm_package, python_package, save
+from tests.images.archives import File, alpine, debian, layer, npm_package, python_package, save, ubuntu
 from tests.images.programs import saying
 
 pytestmark = pytest.mark.root
@@ -82,9 +82,10 @@ IMAGES = {
         [*debian({"openssl": "3.0.1-1"}), python_package("Jinja2", "2.10")],
         [*debian({"openssl": "3.0.11-1"}), File("usr/lib/python3/dist-packages/.wh.Jinja2-2.10.dist-info")],
     ],
+    "ubuntu": [ubuntu({"openssl": "3.0.2-0ubuntu1.10", "bash": "5"})],
     "clean": [debian({"openssl": "3.0.11-1", "bash": "5.2.15-2"})],
 }
-COUNTS = {"debian": 3, "alpine": 2, "languages": 2, "removed above": 0, "clean": 0}
+COUNTS = {"debian": 3, "alpine": 2, "languages": 2, "ubuntu": 1, "removed above": 0, "clean": 0}
 
 
 @pytest.mark.parametrize("name", IMAGES)

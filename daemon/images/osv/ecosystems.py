@@ -42,6 +42,13 @@ def _lts(os: OsRelease) -> str:
     return ":LTS" if is_lts else ""
 
 
+def names(package: Package, ecosystem: str) -> tuple[str, ...]:
+    """What advisories may call it: its source in Debian's and Alpine's, either in those of the others."""
+    source, _ = package.advised
+    both = package.kind.of_os and ecosystem.partition(":")[0] not in ("Debian", "Ubuntu", "Alpine")
+    return tuple({source: None, package.name: None}) if both else (source,)
+
+
 def version_class(ecosystem: str) -> Any:
     """The class of `univers` that orders versions of the ecosystem."""
     from univers import versions

@@ -14,7 +14,7 @@ from typing import Any
 
 from daemon.images.confinement import CannotConfine, Limits, confine
 from daemon.images.contents import ImageContents
-from daemon.images.osv.ecosystems import ecosystem, version_class
+from daemon.images.osv.ecosystems import ecosystem, names, version_class
 from daemon.images.osv.index import DatabaseError, Index
 from daemon.images.osv.match import Incomparable, affected
 from daemon.images.osv.severity import severity
@@ -52,8 +52,9 @@ class Matching:
 
     def _package(self, package: Package, name: str) -> None:
         self.ecosystems.add(name)
-        source, version = package.advised
-        for advisory in self._index.advisories(name, source):
+        _, version = package.advised
+        listed = (item for called in names(package, name) for item in self._index.advisories(name, called))
+        for advisory in listed:
             try:
                 hit, fixed = affected(advisory, name, version)
             except Incomparable as error:

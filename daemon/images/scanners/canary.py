@@ -73,9 +73,14 @@ def _files(os: OsRelease) -> dict[str, bytes]:
         "lib/apk/db/installed": "".join(map(_apk, _OS_PACKAGES)),
         f"usr/lib/python3/site-packages/{name}-{version}.dist-info/METADATA": metadata,
         f"usr/lib/node_modules/{_NODE[0]}/package.json": json.dumps({"name": _NODE[0], "version": _NODE[1]}),
-        # Trivy knows the release of these two by files of their own.
+        # Trivy knows the release of these by files of their own.
         **({"etc/debian_version": os.version_id} if os.id == "debian" else {}),
         **({"etc/alpine-release": os.version_id} if os.id == "alpine" else {}),
+        **(
+            {"etc/lsb-release": f"DISTRIB_ID=Ubuntu\nDISTRIB_RELEASE={os.version_id}\n"}
+            if os.id == "ubuntu"
+            else {}
+        ),
     }
     return {path: content.encode() for path, content in files.items()}
 
