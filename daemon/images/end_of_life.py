@@ -1,7 +1,7 @@
-"""When distributions stop getting security updates from their makers for free. A dated table, not a service.
+"""When distributions stop getting security updates from their makers for free: a table as of November 2026.
 
-As published in November 2025 on wiki.debian.org/DebianReleases (with LTS), ubuntu.com/about/release-cycle,
-alpinelinux.org/releases and rockylinux.org, almalinux.org. A release that is not here has no verdict.
+To be checked against wiki.debian.org/DebianReleases (with LTS), ubuntu.com/about/release-cycle,
+alpinelinux.org/releases, rockylinux.org and almalinux.org. A release that is not here has no verdict.
 """
 
 from __future__ import annotations

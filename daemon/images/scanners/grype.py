@@ -71,7 +71,7 @@ class _Descriptor(_Model):
 
 
 class Report(_Model):
-    """Of `grype --output json`, since 0.88 with the state of its database."""
+    """Of `grype --output json`. One without the state of its database is refused."""
 
     matches: list[Match]
     descriptor: _Descriptor
