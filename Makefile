@@ -26,6 +26,7 @@ corpus: setup
 bench: setup
 	tests/with-engine.sh $(PYTHON) -m tests.benchmarks.launch
 	$(PYTHON) -m tests.benchmarks.sensor
+	tests/with-engine.sh $(PYTHON) -m tests.benchmarks.scan
 
 bpf: setup
 	$(PYTHON) -m daemon.sensors.bpf

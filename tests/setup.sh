@@ -29,7 +29,7 @@ wanted=$(sha256sum pyproject.toml hatch_build.py | sha256sum)
 if [ "$(cat .venv/installed 2>/dev/null)" != "$wanted" ]; then
     echo "making .venv"
     python3 -m venv .venv
-    .venv/bin/pip install --quiet --disable-pip-version-check -e '.[dev]' hatchling
+    .venv/bin/pip install --quiet --disable-pip-version-check -e '.[dev,trivy]' hatchling
     echo "$wanted" >.venv/installed
 fi
 .venv/bin/python -m daemon.sandbox.init >/dev/null

@@ -1,0 +1,142 @@
+"""Confined child processes: started with nothing, read within limits, ended in any case."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from daemon import ROOT
+from daemon.images.confinement import Limits
+
+STDERR_BYTES = 64 << 10
+CHUNK_BYTES = 1 << 16
+
+
+class Unscannable(Exception):
+    """An image, or what reads it, is not as it must be: the message says what, for policy to judge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    code: int
+    stdout: bytes
+    stderr: str
+
+
+async def run_module(
+    module: str, arguments: Sequence[str], limits: Limits, *, stdin: IO[bytes] | bytes | None = None
+) -> bytes:
+    """What the module, which confines itself, wrote to stdout. Raises Unscannable where it failed."""
+    command = [sys.executable, "-s", "-E", "-m", module, limits.to_json(), *arguments]
+    done = await _run(command, limits, stdin=stdin)
+    if done.code:
+        raise Unscannable(f"the reader {_ending(done.code)}: {last_line(done.stderr)}")
+    return done.stdout
+
+
+async def run_program(
+    program: int,
+    argv: Sequence[str],
+    limits: Limits,
+    folder: Path,
+    environment: dict[str, str],
+    *,
+    descriptors: Sequence[int] = (),
+) -> Output:
+    """An open program of somebody else, confined. Raises Unscannable over a limit of time or output."""
+    command = [sys.executable, "-s", "-E", "-m", "daemon.images.confined"]
+    command += [limits.to_json(), str(folder), str(program), *argv]
+    return await _run(command, limits, environment=environment, descriptors=(program, *descriptors))
+
+
+async def _run(
+    command: Sequence[str],
+    limits: Limits,
+    *,
+    stdin: IO[bytes] | bytes | None = None,
+    environment: dict[str, str] | None = None,
+    descriptors: Sequence[int] = (),
+) -> Output:
+    given = PIPE if isinstance(stdin, bytes) else stdin or asyncio.subprocess.DEVNULL
+    child = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=given,
+        stdout=PIPE,
+        stderr=PIPE,
+        cwd=ROOT,
+        env=environment or {},
+        pass_fds=tuple(descriptors),
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(limits.wall_s):
+            return await _exchange(child, stdin if isinstance(stdin, bytes) else b"", limits)
+    except TimeoutError as error:
+        raise Unscannable(f"reading it took more than {limits.wall_s:.0f} s") from error
+    finally:
+        await _end(child)
+
+
+async def _exchange(child: Process, content: bytes, limits: Limits) -> Output:
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_feed(child, content))
+            stdout = tasks.create_task(_read(child.stdout, limits.output_bytes))
+            stderr = tasks.create_task(_read(child.stderr, STDERR_BYTES, cut=True))
+            code = tasks.create_task(child.wait())
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from group
+    return Output(code.result(), stdout.result(), stderr.result().decode(errors="replace"))
+
+
+async def _feed(child: Process, content: bytes) -> None:
+    if child.stdin is None:
+        return
+    with suppress(BrokenPipeError, ConnectionResetError):
+        child.stdin.write(content)
+        await child.stdin.drain()
+    child.stdin.close()
+
+
+async def _read(stream: asyncio.StreamReader | None, most_bytes: int, *, cut: bool = False) -> bytes:
+    parts: list[bytes] = []
+    size_bytes = 0
+    while stream and (part := await stream.read(CHUNK_BYTES)):
+        size_bytes += len(part)
+        if size_bytes <= most_bytes:
+            parts.append(part)
+        elif not cut:
+            raise Unscannable(f"the reader's answer is over {most_bytes} bytes")
+    return b"".join(parts)
+
+
+async def _end(child: Process) -> None:
+    """With all that it started: they are one session.
+
+    The pipes are closed here as well: asyncio waits for their end, which never comes while one is full, or is
+    held by a process that left the session.
+    """
+    if child.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+    child._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001  there is no public way
+    await child.wait()
+
+
+def _ending(code: int) -> str:
+    if -code in {signal.SIGKILL, signal.SIGXCPU}:
+        return "was ended at its limit of CPU time or memory"
+    return f"was ended by signal {-code}" if code < 0 else f"failed with {code}"
+
+
+def last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1].strip()[:500] if lines else "it said nothing"
