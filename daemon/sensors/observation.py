@@ -107,7 +107,7 @@ def mount_namespace_of(pid: int) -> int:
 def host_namespaces() -> dict[str, Any]:
     """mnt_ns, pid_ns, net_ns, user_ns of pid 1: a service has mounts of its own. The daemon's, where that
     cannot be looked at."""
-    with suppress(PermissionError):
+    with suppress(OSError):  # not permitted; or no descriptor is left to find out why
         return _namespaces(1)
     return _namespaces(os.getpid())
 

@@ -47,7 +47,7 @@ def events(running: Daemon, query: str = "", last: int | None = None) -> list[Se
 
 @contextmanager
 def following(running: Daemon, last: int, query: str = "") -> Iterator[Iterator[Sent]]:
-    connection = UnixConnection(running.socket)
+    connection = UnixConnection(running.socket, running.deadline_s)
     connection.request("GET", f"/v1/events?follow=true{query}", headers={"Last-Event-ID": str(last)})
     response = connection.getresponse()
     assert response.status == 200
