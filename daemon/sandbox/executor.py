@@ -72,6 +72,7 @@ class Executor:
 
     async def assess(self, options: SandboxOptions) -> tuple[Subject, SecurityReport]:
         """Raises PolicyError for an unknown profile, ImageNotFound, EngineError."""
+        self.profiles.get(options.profile)  # what the caller may not ask for is told before what is not there
         return await self._assess(options, await self.host.image(options.image))
 
     async def _assess(self, options: SandboxOptions, image: ImageFacts) -> tuple[Subject, SecurityReport]:
