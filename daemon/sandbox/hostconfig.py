@@ -123,16 +123,16 @@ def _host_config(
         "Mounts": [_init_mount(), *map(_bind, options.mounts)],
         "RestartPolicy": {"Name": "no"},
         "LogConfig": {"Type": "none"},
-        "CgroupParent": cgroup_parent(engine),
+        "CgroupParent": cgroup_parent(engine.cgroup_driver),
         "OomScoreAdj": 500,
         **({"Runtime": options.runtime} if options.runtime else {}),
         **_resources(options),
     }
 
 
-def cgroup_parent(engine: EngineFacts) -> str:
+def cgroup_parent(driver: str) -> str:
     """One parent that the daemon owns for all its sandboxes; a dash in a slice's name would nest it."""
-    return "containerkit.slice" if engine.cgroup_driver == "systemd" else "/container-kit"
+    return "containerkit.slice" if driver == "systemd" else "/container-kit"
 
 
 def _resources(options: SandboxOptions) -> dict[str, Any]:

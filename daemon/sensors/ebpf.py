@@ -44,6 +44,7 @@ class EbpfSensor:
         self._batch: list[Event] = []
         self._readable = asyncio.Event()
         self._closed = False
+        self._failure = ""
 
     @classmethod
     async def open(
@@ -247,10 +248,19 @@ class EbpfSensor:
         batch, self._batch = self._batch, []
         return batch
 
+    def verify(self) -> None:
+        """Ends the iteration of events with an error if somebody has detached a program."""
+        if not self._closed and (detached := self._loaded.detached):
+            self._failure = f"eBPF sensor: detached by somebody else: {', '.join(detached)}"
+            self._readable.set()
+
     async def events(self) -> AsyncIterator[list[Event]]:
+        """Raises SensorError after `verify` found fault."""
         loop = asyncio.get_running_loop()
         try:
             while not self._closed:
+                if self._failure:
+                    raise SensorError(self._failure)
                 if batch := self.poll():
                     yield batch
                     await asyncio.sleep(0)

@@ -44,6 +44,11 @@ class Loaded:
     def denies(self) -> bool:
         return bool(self.lsm_hooks) and not self.off(self.lsm_hooks)
 
+    @property
+    def detached(self) -> list[str]:
+        """Programs that somebody else has detached."""
+        return self.sensor.detached + (self.lsm.detached if self.lsm else [])
+
     def close(self) -> None:
         if self.lsm is not None:
             self.lsm.close()
