@@ -59,6 +59,7 @@ class Sensing:
         self.health: dict[str, Health] = {}
         self.on_enrolled: Callable[[Enrolled], None] = lambda _: None
         self.watch_all = False
+        self.quarantined: set[str] = set()
         self.ready = asyncio.Event()
         """The best sensor of this host is attached, or there is none."""
         self._pipeline = pipeline
@@ -102,6 +103,7 @@ class Sensing:
 
     def forget(self, container: str) -> None:
         self._enrolled.pop(container, None)
+        self.quarantined.discard(container)
         for sensor in self._sensors.values():
             if isinstance(sensor, EbpfSensor | FanotifySensor | LimitsSensor):
                 sensor.forget(container)
@@ -111,6 +113,7 @@ class Sensing:
         if self.ebpf is None:
             raise SensorError("the network of a container can be cut by the eBPF sensor alone")
         self.ebpf.quarantine(container)
+        self.quarantined.add(container)
 
     def flush(self) -> None:
         """Judges at once what the kernel has told so far."""

@@ -19,7 +19,9 @@ LIBRARY = "libbpf.so.1"
 LOG_LINES = 40
 _LOG_BYTES = 1 << 16
 _WARNING = 0
-_LINK_INFO = struct.Struct("=IIIIQ")  # struct bpf_link_info: type, id, program, -, of a cgroup link its number
+_LINK_INFO = struct.Struct(
+    "=IIIIQ"
+)  # struct bpf_link_info: type, id, program, -, of a cgroup link its number
 _LINK_OF_CGROUP = 3
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "bpf_object__open_file": (c_void_p, [c_char_p, c_void_p]),
