@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
+from itertools import pairwise
 from pathlib import Path
 
 import structlog
@@ -152,7 +153,7 @@ def own_address(pid: int) -> str:
         lines = Path(f"/proc/{pid}/net/fib_trie").read_text(encoding="ascii").splitlines()
     except OSError as error:
         raise ConfinementError(f"the sandbox has ended: {error.strerror}") from error
-    for line, kind in zip(lines, lines[1:], strict=False):
+    for line, kind in pairwise(lines):
         address = line.rpartition("|-- ")[2]
         if kind.strip() == "/32 host LOCAL" and not address.startswith("127."):
             return address

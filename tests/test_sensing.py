@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -152,7 +153,7 @@ async def test_one_that_cannot_come_back_is_tried_again(monkeypatch: pytest.Monk
 
     class Ends:
         tier = Tier.CGROUP
-        lost: dict[str, int] = {}
+        lost: ClassVar[dict[str, int]] = {}
 
         async def events(self) -> AsyncIterator[list[SensorFailed]]:
             return

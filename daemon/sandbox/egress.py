@@ -116,7 +116,7 @@ class EgressPolicy:
 
 def matches(pattern: str, name: str) -> bool:
     """`*.example.org` stands for all below example.org, not for itself."""
-    if pattern == "*" or pattern == name:
+    if pattern in {"*", name}:
         return True
     return pattern.startswith("*.") and name.endswith(pattern[1:])
 

@@ -29,7 +29,7 @@ class Destination:
 
 
 class Egress:
-    """The kernel takes the longest prefix that fits: each network is given the ports of those around it too."""
+    """The kernel takes the longest prefix that fits: each network has the ports of those around it too."""
 
     def __init__(self, maps: Mapping[str, Map]) -> None:
         self._confined, self._networks = maps["confined"], maps["networks"]

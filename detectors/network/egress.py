@@ -30,10 +30,10 @@ NAME = Rule(
     category=Category.NETWORK,
     severity=Severity.MEDIUM,
     techniques=("T1071.004",),
-    why="The sandbox was given a list of names. Another one was asked for, or one that stands for an address "
-    "of an inner network: the latter is how a name is turned against the host (DNS rebinding).",
-    remedy="Add the name to the profile if it is needed, or its network if it is one of yours; else see which "
-    "program asked.",
+    why="The sandbox was given a list of names. Another was asked for, or one that stands for an "
+    "address of an inner network: the latter is how a name is turned against the host (DNS rebinding).",
+    remedy="Add the name to the profile if it is needed, or its network if it is one of yours; else see "
+    "which program asked.",
 )
 
 DNS_PORT = 53

@@ -14,6 +14,8 @@ from daemon.sandbox.report import Control, RiskLevel, Threat
 def check(subject: Subject) -> Iterator[Verdict]:
     options, profile = subject.options, subject.profile
     if not networked(options, profile):
+        if subject.body["NetworkDisabled"]:
+            yield Control(id="egress", detail="nowhere to connect to")
         return
     try:
         rules = effective(profile.egress.value, options.security_policy.egress)
