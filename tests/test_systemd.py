@@ -22,7 +22,7 @@ from daemon.settings import Settings
 
 PROGRAM = "/opt/container-kit/bin/container-kitd"
 EXPOSURE_LIMIT = 35
-"""Tenths, as `systemd-analyze security --threshold` counts: six of them for the resolver's internet sockets."""
+"""Tenths, as `systemd-analyze security --threshold` counts; six are for the resolver's internet sockets."""
 NAMES = ("container-kitd.service", "container-kitd.socket")
 
 
