@@ -51,6 +51,10 @@ class SensorError(Exception):
     """A sensor cannot be used on this host, or died; the message says which and why."""
 
 
+class ConfinementError(Exception):
+    """What the profile confines cannot be confined here: the sandbox was not let go."""
+
+
 class ResponseError(Exception):
     """A response to a finding could not be carried out."""
 

@@ -36,6 +36,7 @@ class Tier(StrEnum):
     INOTIFY = "inotify"
     CGROUP = "cgroup"
     REPLAY = "replay"
+    RESOLVER = "resolver"
 
 
 class FileKind(StrEnum):
@@ -287,6 +288,14 @@ class DatagramSent(SyscallEvent):
     size: int = 0
     query: str = ""
     """The name asked for, where it is a DNS query."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameRefused(Event):
+    """The daemon's resolver did not answer, or not in full. It knows the sandbox, not the process: pid 0."""
+
+    name: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,9 @@ from pathlib import Path
 import structlog
 
 from daemon.audit.record import EventType, SecurityAuditEvent
+from daemon.confinement import Confinement
 from daemon.errors import AuditError
-from daemon.events import Tier
+from daemon.events import Enrolled, Tier
 from daemon.expectation import Expectation
 from daemon.findings import Severity
 from daemon.ledger import Ledger
@@ -45,10 +46,15 @@ class Guard:
         self.sensing = Sensing(self.pipeline, watched_files(settings, executor), executor.host.engine_facts)
         mode = Mode(settings.watch)
         self.sensing.watch_all = mode is not Mode.MANAGED
-        self.sensing.on_enrolled = self.responder.enrolled
+        self.confinement = Confinement(self.sensing, self.pipeline, settings.dns_servers)
+        self.sensing.on_enrolled = self._enrolled
         self.responder.sensing = self.sensing
-        self.watch = Watch(executor.engine, self.pipeline, self.sensing, ledger, mode)
+        self.watch = Watch(executor.engine, self.pipeline, self.sensing, ledger, self.confinement, mode)
         executor.watcher = self.watch
+
+    def _enrolled(self, event: Enrolled) -> None:
+        self.responder.enrolled(event)
+        self.confinement.enrolled(event)
 
     def _expected(self, container_id: str) -> Expectation | None:
         return self.pipeline.expected(container_id)
@@ -58,6 +64,7 @@ class Guard:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.sensing.run())
             tasks.create_task(self.watch.run())
+            tasks.create_task(self.confinement.resolver.run())
             tasks.create_task(self.responder.run())
             tasks.create_task(self._tell_failures())
 

@@ -31,9 +31,11 @@ from daemon.sensors.watches import Watch as WatchedFile
 
 LOSS_INTERVAL_S = 1.0
 RESTART_S = (0.1, 1.0, 5.0, 30.0)
+"""Waits before a sensor is started again; one that ran for longer than the last of them begins anew."""
 FLUSH_TURNS = 64
 EVENT_SENSORS = {"ebpf", "netlink", "fanotify", "inotify"}
 """What these lose nobody can look up later, as one can in /proc and in counters."""
+DRIVERS = ("cgroupfs", "systemd")
 ENGINES_PARENT = {"cgroupfs": ("/docker", ""), "systemd": ("/system.slice", "docker-")}
 
 log = structlog.get_logger()
@@ -57,6 +59,7 @@ class Sensing:
         self.health: dict[str, Health] = {}
         self.on_enrolled: Callable[[Enrolled], None] = lambda _: None
         self.watch_all = False
+        self.quarantined: set[str] = set()
         self.ready = asyncio.Event()
         """The best sensor of this host is attached, or there is none."""
         self._pipeline = pipeline
@@ -64,7 +67,8 @@ class Sensing:
         self._engine = engine
         self._sensors: dict[str, Sensor] = {}
         self._told_lost: dict[tuple[str, str], int] = {}
-        self._enrolled: set[str] = set()
+        self._enrolled: dict[str, int] = {}
+        """A process of each container that came in from outside."""
 
     # --- what is in force
 
@@ -93,15 +97,13 @@ class Sensing:
         """The sensors beside find a container by one of its processes."""
         if container in self._enrolled:
             return
-        self._enrolled.add(container)
-        with suppress(SensorError):
-            if isinstance(limits := self._sensors.get("limits"), LimitsSensor):
-                limits.watch(container, pid)
-            if isinstance(fanotify := self._sensors.get("fanotify"), FanotifySensor):
-                fanotify.watch(container, pid)
+        self._enrolled[container] = pid
+        for sensor in self._sensors.values():
+            _show(sensor, container, pid)
 
     def forget(self, container: str) -> None:
-        self._enrolled.discard(container)
+        self._enrolled.pop(container, None)
+        self.quarantined.discard(container)
         for sensor in self._sensors.values():
             if isinstance(sensor, EbpfSensor | FanotifySensor | LimitsSensor):
                 sensor.forget(container)
@@ -111,6 +113,7 @@ class Sensing:
         if self.ebpf is None:
             raise SensorError("the network of a container can be cut by the eBPF sensor alone")
         self.ebpf.quarantine(container)
+        self.quarantined.add(container)
 
     def flush(self) -> None:
         """Judges at once what the kernel has told so far."""
@@ -143,41 +146,60 @@ class Sensing:
         """The best one. Where eBPF cannot be had at all, the next step of the ladder for good."""
         if await self._keep("ebpf", Tier.EBPF, self._open_ebpf):
             return
-        # Its turn comes when the connector is open, which it asks for the origin of processes.
         tasks.create_task(self._keep("fanotify", Tier.NETLINK, self._open_fanotify))
         if not await self._keep("netlink", Tier.NETLINK, self._open_netlink):
             self.ready.set()
 
     async def _keep(self, name: str, tier: Tier, open_sensor: Open) -> bool:
-        """False if it could not be opened the first time; else it runs, through restarts, until cancelled."""
+        """False where this host cannot have it; else it runs, through restarts, until cancelled."""
         health = self.health[name] = Health(tier)
+        sensor = await _opened(name, open_sensor, health)
+        if sensor is None:
+            log.warning("sensor not available", sensor=name, reason=health.problem)
+            return False
+        failures = 0
         while True:
-            try:
-                await self._iterate(name, await open_sensor(), health)
-                health.problem = "it ended"
-            except SensorError as error:
-                health.problem = str(error)
-                if not health.restarts and not health.running:
-                    log.warning("sensor not available", sensor=name, reason=str(error))
-                    return False
-            except Exception as error:  # whatever it was: told, and started again
-                log.exception("sensor failed", sensor=name)
-                health.problem = f"{type(error).__name__}: {error}"
-            await self._restart(name, health)
+            if sensor is not None:
+                started_s = time.monotonic()
+                await self._iterate(name, sensor, health)
+                failures = 0 if time.monotonic() - started_s > RESTART_S[-1] else failures
+            self._tell_failure(name, health)
+            await asyncio.sleep(RESTART_S[min(failures, len(RESTART_S) - 1)])
+            failures += 1
+            sensor = await _opened(name, open_sensor, health)
 
     async def _iterate(self, name: str, sensor: Sensor, health: Health) -> None:
+        """To its end, which is a failure whatever the reason; health has it."""
         self._sensors[name], health.tier, health.running, health.problem = sensor, sensor.tier, True, ""
+        self._introduce(sensor)
         if name in {"ebpf", "netlink"}:
             self.ready.set()
         try:
             async for batch in sensor.events():
                 self.feed(batch)
+            health.problem = "it ended"
+        except Exception as error:  # whatever it was: told, and started again
+            health.problem = _reason(error)
+            log.exception("sensor failed", sensor=name)
         finally:
             health.running = False
             del self._sensors[name]
+            self._join()
             await sensor.close()
 
-    async def _restart(self, name: str, health: Health) -> None:
+    def _introduce(self, sensor: Sensor) -> None:
+        """One that is new learns of the containers that run already."""
+        self._join()
+        for container, pid in self._enrolled.items():
+            _show(sensor, container, pid)
+
+    def _join(self) -> None:
+        """fanotify asks the connector, if one runs, for the origin of processes."""
+        fanotify, netlink = self._sensors.get("fanotify"), self._sensors.get("netlink")
+        if isinstance(fanotify, FanotifySensor):
+            fanotify.join(netlink if isinstance(netlink, NetlinkSensor) else None)
+
+    def _tell_failure(self, name: str, health: Health) -> None:
         health.restarts += 1
         failed = SensorFailed(
             time_ns=time.monotonic_ns(),
@@ -189,11 +211,12 @@ class Sensing:
             restarted=True,
         )
         self._pipeline.feed([failed])
-        await asyncio.sleep(RESTART_S[min(health.restarts, len(RESTART_S)) - 1])
 
     async def _tell_losses(self) -> None:
         while True:
             await asyncio.sleep(LOSS_INTERVAL_S)
+            if self.ebpf is not None:
+                self.ebpf.verify()
             self._pipeline.feed([self._loss(key, count) for key, count in self._new_losses()])
 
     def _new_losses(self) -> list[tuple[str, int]]:
@@ -232,21 +255,23 @@ class Sensing:
         return sensor
 
     async def _parents(self) -> list[tuple[str, str]]:
-        """Where the engine puts containers: the daemon's own parent, and all others if they are watched."""
+        """Where the engine puts containers: the daemon's own parent, and all others if they are watched.
+
+        While the engine does not answer, by either of its drivers: its first container is to be seen too.
+        """
         try:
-            facts = await self._engine()
+            drivers: tuple[str, ...] = ((await self._engine()).cgroup_driver,)
         except EngineError as error:
-            raise SensorError(f"ebpf: the engine's cgroup layout is not known: {error}") from error
-        prefix = ENGINES_PARENT[facts.cgroup_driver][1]
-        own = ("/" + cgroup_parent(facts).strip("/"), prefix)
-        return [own, ENGINES_PARENT[facts.cgroup_driver]] if self.watch_all else [own]
+            log.warning("the engine's cgroup layout is not known yet", reason=str(error))
+            drivers = DRIVERS
+        own = [("/" + cgroup_parent(driver).strip("/"), ENGINES_PARENT[driver][1]) for driver in drivers]
+        return own + [ENGINES_PARENT[driver] for driver in drivers if self.watch_all]
 
     async def _open_netlink(self) -> Sensor:
         return NetlinkSensor(self._pipeline.expected)
 
     async def _open_fanotify(self) -> Sensor:
-        beside = self._sensors.get("netlink")
-        return FanotifySensor(beside if isinstance(beside, NetlinkSensor) else None)
+        return FanotifySensor()
 
     async def _open_procfs(self) -> Sensor:
         return ProcfsSensor(self._pipeline.expected, self._pipeline.processes.announced)
@@ -256,3 +281,25 @@ class Sensing:
 
     async def _open_inotify(self) -> Sensor:
         return InotifySensor(self._files)
+
+
+async def _opened(name: str, open_sensor: Open, health: Health) -> Sensor | None:
+    """None where it cannot be had now; health has the reason."""
+    try:
+        return await open_sensor()
+    except SensorError as error:
+        health.problem = str(error)
+    except Exception as error:
+        log.exception("sensor not opened", sensor=name)
+        health.problem = _reason(error)
+    return None
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, SensorError) else f"{type(error).__name__}: {error}"
+
+
+def _show(sensor: Sensor, container: str, pid: int) -> None:
+    with suppress(SensorError):
+        if isinstance(sensor, LimitsSensor | FanotifySensor):
+            sensor.watch(container, pid)

@@ -89,6 +89,7 @@ class Settings(BaseSettings):
     security_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     watch: Literal["managed", "labelled", "all"] = "managed"
     unmanaged_response: Literal["alert", "pause", "quarantine", "kill"] = "alert"
+    dns_servers: list[str] = Field(default=[], max_length=8)
     retained_sandboxes: int = Field(default=100, ge=0, le=10_000)
     callers: list[CallerRule] = [ROOT_RULE, GROUP_RULE]
 

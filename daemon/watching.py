@@ -11,11 +11,13 @@ from typing import Any
 
 import structlog
 
+from daemon.confinement import Confinement
 from daemon.errors import EngineError
 from daemon.events import LimitReached, Process, Tier
 from daemon.expectation import Expectation
 from daemon.ledger import Ledger
 from daemon.pipeline import Pipeline
+from daemon.sandbox.egress import EgressPolicy
 from daemon.sandbox.engine import Engine
 from daemon.sandbox.expected import of_inspected
 from daemon.sensing import Sensing
@@ -53,7 +55,13 @@ class Watch:
     """The launching half tells of its own sandboxes; of others the engine does, from their creation on."""
 
     def __init__(
-        self, engine: Engine, pipeline: Pipeline, sensing: Sensing, ledger: Ledger, mode: Mode
+        self,
+        engine: Engine,
+        pipeline: Pipeline,
+        sensing: Sensing,
+        ledger: Ledger,
+        confinement: Confinement,
+        mode: Mode,
     ) -> None:
         self.mode = mode
         self._sensing = sensing
@@ -61,6 +69,7 @@ class Watch:
         self._pipeline = pipeline
         self._ledger = ledger
         self._tasks: asyncio.TaskGroup | None = None
+        self._confinement = confinement
 
     def expect(self, sandbox: Expectation) -> None:
         self._pipeline.expect(sandbox)
@@ -69,6 +78,9 @@ class Watch:
         if (expected := self._pipeline.expected(container_id)) is not None:
             self._pipeline.expect(replace(expected, exec_allowed=allowed))
 
+    async def confine(self, container_id: str, pid: int, policy: EgressPolicy) -> None:
+        await self._confinement.confine(container_id, pid, policy)
+
     async def ended(self, container_id: str) -> list[dict[str, Any]]:
         self._sensing.flush()
         found = [record.model_dump(mode="json") for record in self._ledger.of(container_id)]
@@ -76,6 +88,7 @@ class Watch:
         return found
 
     def forget(self, container_id: str) -> None:
+        self._confinement.forget(container_id)
         self._sensing.forget(container_id)
         self._pipeline.forget(container_id)
 

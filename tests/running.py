@@ -124,17 +124,24 @@ class Daemon:
 
 @contextmanager
 def daemon(
-    folder: Path, config: str = "", ready: str = "/readyz", end: signal.Signals = signal.SIGTERM
+    folder: Path,
+    config: str = "",
+    ready: str = "/readyz",
+    end: signal.Signals = signal.SIGTERM,
+    *,
+    without_bpf: bool = False,
 ) -> Iterator[Daemon]:
-    """Once it answers 200 at `ready`; ended by the signal `end`."""
+    """Once it answers 200 at `ready`; ended by the signal `end`. `without_bpf`: no program can be loaded."""
     path, settings = folder / "api.sock", folder / "config.toml"
     folder.chmod(0o755)
     settings.write_text(
         f'socket = "{path}"\nsocket_group = "{SOCKET_GROUP}"\nstate_dir = "{folder}/state"\n{config}'
     )
     environment = {"PATH": os.environ["PATH"], "CONTAINER_KIT_CONFIG": str(settings)}
+    lacking = ["setpriv", "--bounding-set=-bpf,-perfmon,-sys_admin"] if without_bpf else []
+    command = [*lacking, sys.executable, "-m", "daemon"]
     with (folder / "daemon.log").open("wb") as log:
-        child = subprocess.Popen([sys.executable, "-m", "daemon"], cwd=ROOT, env=environment, stderr=log)
+        child = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=log)
     try:
         running = Daemon(path, folder / "state", child.pid)
         _await_ready(running, child, folder / "daemon.log", ready)

@@ -13,6 +13,7 @@ from daemon.api.presence import while_connected
 from daemon.api.problem_types import (
     ATTESTATION_FAILED,
     AUDIT_UNAVAILABLE,
+    CONFINEMENT_UNAVAILABLE,
     ENGINE_REFUSED,
     ENGINE_UNAVAILABLE,
     EXECUTION_BLOCKED,
@@ -69,6 +70,7 @@ OF_LAUNCHES = (
     ATTESTATION_FAILED,
     QUOTA_EXCEEDED,
     AUDIT_UNAVAILABLE,
+    CONFINEMENT_UNAVAILABLE,
 )
 
 

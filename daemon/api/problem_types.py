@@ -65,6 +65,9 @@ QUOTA_EXCEEDED = ProblemType(
 )
 
 INTERNAL = ProblemType("internal", 500, "internal error", "read the daemon's log, and report it")
+CONFINEMENT_UNAVAILABLE = ProblemType(
+    "confinement-unavailable", 503, "cannot be confined", "mend what the detail names; `doctor` says more"
+)
 ENGINE_UNAVAILABLE = ProblemType(
     "engine-unavailable", 503, "engine unavailable", "start the engine, then ask again"
 )

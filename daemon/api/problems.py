@@ -13,6 +13,7 @@ from daemon.api.problem_types import ProblemType
 from daemon.errors import (
     AttestationError,
     AuditError,
+    ConfinementError,
     EngineError,
     EngineUnavailable,
     ImageNotFound,
@@ -89,6 +90,8 @@ def of_exception(error: Exception) -> ApiError:  # noqa: PLR0911  # one line an 
             return ApiError(types.ENGINE_UNAVAILABLE, str(error), headers=_retry_after(ENGINE_RETRY_S))
         case EngineError():
             return ApiError(types.ENGINE_REFUSED, str(error))
+        case ConfinementError():
+            return ApiError(types.CONFINEMENT_UNAVAILABLE, str(error))
         case AuditError():
             return ApiError(types.AUDIT_UNAVAILABLE, str(error))
         case web.HTTPException():

@@ -10,7 +10,8 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -81,6 +82,14 @@ class Engine:
     async def inspect(self, container_id: str) -> dict[str, Any]:
         inspected: dict[str, Any] = await self._ask("GET", f"/containers/{container_id}/json")
         return inspected
+
+    async def gateway(self, network: str) -> IPv4Address:
+        """The host's own address in a bridge network."""
+        found = await self._ask("GET", f"/networks/{quote(network)}")
+        for config in (found.get("IPAM") or {}).get("Config") or ():
+            with suppress(ValueError):
+                return IPv4Address(str(config.get("Gateway")))
+        raise EngineError(f"network {network!r} has no IPv4 gateway: name a bridge network in the profile")
 
     async def kill(self, container_id: str, signal: str = "SIGKILL") -> None:
         """A container that is gone or has ended already is as killed as it can be."""

@@ -19,21 +19,22 @@ import structlog
 from daemon.audit.log import AuditLog
 from daemon.audit.record import Actor, EventType
 from daemon.audit.trail import Trail
-from daemon.errors import AttestationError, AuditError, EngineError, PolicyError
+from daemon.errors import AttestationError, AuditError, ConfinementError, EngineError, PolicyError
 from daemon.findings import Severity
 from daemon.sandbox import init
 from daemon.sandbox.adoption import AdoptionRecord, AdoptionRecords
 from daemon.sandbox.cgroup import CgroupGone
 from daemon.sandbox.checks import Subject
 from daemon.sandbox.clock import timed
+from daemon.sandbox.egress import EgressPolicy, effective
 from daemon.sandbox.engine import INSTANCE_LABEL, LABEL, SESSION_LABEL, Engine
 from daemon.sandbox.environment import environment
 from daemon.sandbox.facts import ImageFacts
 from daemon.sandbox.host import HostState
-from daemon.sandbox.hostconfig import create_body
+from daemon.sandbox.hostconfig import create_body, networked
 from daemon.sandbox.options import SandboxOptions
 from daemon.sandbox.preparation import ImageMoved, Request, prepare, take_over, together
-from daemon.sandbox.profile import Profiles
+from daemon.sandbox.profile import Profile, Profiles
 from daemon.sandbox.report import SecurityReport
 from daemon.sandbox.result import ExecutionResult
 from daemon.sandbox.sandbox import Registry, Sandbox, State
@@ -80,9 +81,24 @@ class Executor:
         engine, host = await self.host.engine_facts(), self.host.facts()
         apparmor = profile.apparmor.value if profile.apparmor.value in host.apparmor_profiles else None
         variables = environment(options, profile, image)
-        body = create_body(options, profile, image, engine, variables, apparmor=apparmor)
-        subject = Subject(options, profile, body, variables, image, engine, host)
+        egress = await self._egress(options, profile)
+        resolver = str(egress.resolver) if egress and egress.resolver else None
+        body = create_body(options, profile, image, engine, variables, apparmor=apparmor, resolver=resolver)
+        subject = Subject(options, profile, body, variables, image, engine, host, egress)
         return subject, await self.validator.validate(subject)
+
+    async def _egress(self, options: SandboxOptions, profile: Profile) -> EgressPolicy | None:
+        """What the check refuses is confined to nothing here."""
+        if not networked(options, profile):
+            return None
+        try:
+            rules = effective(profile.egress.value, options.security_policy.egress)
+        except PolicyError:
+            return EgressPolicy(())
+        if rules is None:
+            return None
+        by_name = any(rule.name is not None for rule in rules)
+        return EgressPolicy(rules, await self.host.gateway(profile.network.value) if by_name else None)
 
     async def launch(self, options: SandboxOptions, actor: Actor, trace_id: str | None = None) -> Sandbox:
         """Returns once the program has its go and the audit event about it is durable.
@@ -235,7 +251,7 @@ class Executor:
             async with AsyncExitStack() as cleanup:
                 sandbox = await take_over(self.engine, self.watcher, request, record.container_id, cleanup)
                 cleanup.pop_all()
-        except (PolicyError, EngineError, AttestationError, CgroupGone, OSError) as error:
+        except (PolicyError, EngineError, AttestationError, ConfinementError, CgroupGone, OSError) as error:
             log.warning("sandbox not adopted", sandbox_id=record.sandbox_id, reason=str(error))
             return False
         sandbox.started_s -= record.age_s

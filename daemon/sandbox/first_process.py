@@ -32,4 +32,4 @@ def _holds_pids(hierarchy: Hierarchy, version: int) -> bool:
 def _path(container_id: str, engine: EngineFacts) -> str:
     """As runc lays cgroups out, by the driver of the engine."""
     name = f"docker-{container_id}.scope" if engine.cgroup_driver == "systemd" else container_id
-    return f"{cgroup_parent(engine).strip('/')}/{name}"
+    return f"{cgroup_parent(engine.cgroup_driver).strip('/')}/{name}"

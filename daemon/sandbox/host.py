@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import psutil
@@ -46,6 +47,10 @@ class HostState:
         if self._engine_facts is None or _old(self._engine_facts[0]):
             self._engine_facts = (time.monotonic(), await self._engine.facts())
         return self._engine_facts[1]
+
+    async def gateway(self, network: str) -> IPv4Address:
+        """Where the host is in this network of the engine's. Raises EngineError."""
+        return await self._engine.gateway(network)
 
     def facts(self) -> HostFacts:
         if self._host_facts is None or _old(self._host_facts[0]):

@@ -69,8 +69,10 @@ def create_body(
     environment: Environment,
     *,
     apparmor: str | None,
+    resolver: str | None = None,
 ) -> dict[str, Any]:
-    """`apparmor` is the name of a loaded profile, or None where the kernel or the host has none.
+    """`apparmor` is the name of a loaded profile, or None where the kernel or the host has none; `resolver`
+    is whom the sandbox asks for names, by default the engine's choice.
 
     Nothing of it depends on the sandbox's id: equal requests have equal bodies.
     """
@@ -93,6 +95,8 @@ def create_body(
         "Labels": dict(options.labels),
         "HostConfig": _host_config(options, profile, engine, apparmor),
     }
+    if resolver is not None:
+        body["HostConfig"] |= {"Dns": [resolver], "DnsSearch": ["."], "DnsOptions": []}
     for volume in image.volumes:
         body["HostConfig"]["Tmpfs"].setdefault(
             volume, _tmpfs(options, options.limits.tmp_size, executable=False)
@@ -123,16 +127,16 @@ def _host_config(
         "Mounts": [_init_mount(), *map(_bind, options.mounts)],
         "RestartPolicy": {"Name": "no"},
         "LogConfig": {"Type": "none"},
-        "CgroupParent": cgroup_parent(engine),
+        "CgroupParent": cgroup_parent(engine.cgroup_driver),
         "OomScoreAdj": 500,
         **({"Runtime": options.runtime} if options.runtime else {}),
         **_resources(options),
     }
 
 
-def cgroup_parent(engine: EngineFacts) -> str:
+def cgroup_parent(driver: str) -> str:
     """One parent that the daemon owns for all its sandboxes; a dash in a slice's name would nest it."""
-    return "containerkit.slice" if engine.cgroup_driver == "systemd" else "/container-kit"
+    return "containerkit.slice" if driver == "systemd" else "/container-kit"
 
 
 def _resources(options: SandboxOptions) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from daemon.sandbox.egress import RULES_LIMIT, EgressRule
 from daemon.units import Duration, Size
 
 MIB = 1 << 20
@@ -65,6 +66,11 @@ class SecurityPolicy(Strict):
         default=[],
         max_length=64,
         description="narrows the profile's list; empty: the profile's list as it is",
+    )
+    egress: list[EgressRule] | None = Field(
+        default=None,
+        max_length=RULES_LIMIT,
+        description="narrows the profile's destinations; null: the profile's list as it is; []: none",
     )
 
 

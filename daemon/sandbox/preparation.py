@@ -117,6 +117,8 @@ async def prepare(
             pid = int((await engine.inspect(container))["State"]["Pid"])
         sandbox = _open(request, container, pid, stream, cleanup)
         await _attest(request, sandbox, (await inspecting)["Image"])
+        if subject.egress is not None:
+            await watcher.confine(container, pid, subject.egress)
         if subject.options.files:
             await asyncio.to_thread(_write_files, sandbox.workspace, subject.options)
         await recording
@@ -139,6 +141,8 @@ async def take_over(
     cleanup.push_async_callback(stream.close)
     sandbox = _open(request, container, int(inspected["State"]["Pid"]), stream, cleanup)
     await _attest(request, sandbox, inspected["Image"])
+    if request.subject.egress is not None:
+        await watcher.confine(container, sandbox.pid, request.subject.egress)
     if inspected["State"]["Paused"]:
         sandbox.state = State.PAUSED
     return sandbox

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from daemon.errors import ConfigError, PolicyError
 from daemon.findings import Severity
+from daemon.sandbox.egress import Ceiling as Destinations
 from daemon.sandbox.options import Name
 from daemon.units import Duration, Size
 
@@ -68,6 +69,7 @@ class Profile(_Part):
     summary: str
     networking: Choice[bool]
     network: Choice[str]
+    egress: Choice[Destinations]
     workspace_exec: Choice[bool]
     exec: Choice[bool]
     seccomp: Choice[Name]

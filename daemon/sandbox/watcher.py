@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from daemon.errors import ConfinementError
 from daemon.expectation import Expectation
+from daemon.sandbox.egress import EgressPolicy
 
 
 class Watcher(Protocol):
@@ -13,6 +15,9 @@ class Watcher(Protocol):
 
     def entering(self, container_id: str, *, allowed: bool) -> None:
         """The daemon itself starts one more program in it: between the two calls that is no finding."""
+
+    async def confine(self, container_id: str, pid: int, policy: EgressPolicy) -> None:
+        """Before its first instruction: in force when it returns. Raises ConfinementError."""
 
     async def ended(self, container_id: str) -> list[dict[str, Any]]:
         """Once all that the sensors have seen of it was judged: its findings, as on the wire."""
@@ -26,6 +31,9 @@ class Unwatched:
 
     def entering(self, container_id: str, *, allowed: bool) -> None:
         del container_id, allowed
+
+    async def confine(self, container_id: str, pid: int, policy: EgressPolicy) -> None:
+        raise ConfinementError("the profile's egress list cannot be enforced: nothing watches sandboxes here")
 
     async def ended(self, container_id: str) -> list[dict[str, Any]]:
         del container_id

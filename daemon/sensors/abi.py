@@ -201,6 +201,7 @@ FILE_NAME = Layout("file_name", bytes="32s")
 FOLDER = Layout("folder", first="16s", second="16s")
 INODE_KEY = Layout("inode_key", inode="Q", device="I", spare="I")
 NETWORK = Layout("network", prefix="I", cookie="Q", address="16s")
+PORTS = Layout("ports", first="16s", last="16s")
 SETTINGS = Layout("settings", hierarchy="I", hierarchy_id="I", own_mnt_ns="I")
 HOST = Layout("host", mnt_ns="I", net_ns="I", root_device="I", own_root_device="I")
 SANDBOX = Layout(
@@ -232,6 +233,7 @@ LAYOUTS = (
     FOLDER,
     INODE_KEY,
     NETWORK,
+    PORTS,
     SETTINGS,
     HOST,
     SANDBOX,

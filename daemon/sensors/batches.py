@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 
+from daemon.errors import SensorError
 from daemon.events import Event
 
 LIMIT = 65_536
@@ -20,6 +21,7 @@ class Batches:
         self._waiting: list[Event] = []
         self._news = asyncio.Event()
         self._closed = False
+        self._failure: SensorError | None = None
 
     def put(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -35,7 +37,13 @@ class Batches:
         self._closed = True
         self._news.set()
 
+    def fail(self, error: SensorError) -> None:
+        """As `close`, and the iteration raises it at its end."""
+        self._failure = self._failure or error
+        self.close()
+
     async def iterate(self) -> AsyncIterator[list[Event]]:
+        """Raises SensorError if the sensor failed."""
         while True:
             await self._news.wait()
             batch, self._waiting = self._waiting, []
@@ -43,5 +51,7 @@ class Batches:
                 self._news.clear()
             if batch:
                 yield batch
+            elif self._failure is not None:
+                raise self._failure
             elif self._closed:
                 return

@@ -16,7 +16,7 @@ from daemon.sensors import abi, cgroups, hooks, libbpf
 from daemon.sensors.abi import DeviceAction, InKernel, InodeAction, Loss, Watch
 from daemon.sensors.calls import Call, i386_numbers, rows, x86_64_numbers
 from daemon.sensors.decode import Decoder, Sandboxes
-from daemon.sensors.egress import Egress, Network
+from daemon.sensors.egress import Address, Destination, Egress, Ports
 from daemon.sensors.ring import Ring
 
 ALERTS_BUDGET, BULK_BUDGET = 4096, 512
@@ -44,6 +44,7 @@ class EbpfSensor:
         self._batch: list[Event] = []
         self._readable = asyncio.Event()
         self._closed = False
+        self._failure = ""
 
     @classmethod
     async def open(
@@ -172,8 +173,8 @@ class EbpfSensor:
                 if numbers[number] in wanted:
                     self._set_policy(table, number, call, kill=True)
 
-    def set_egress(self, container: str, networks: Iterable[Network] | None) -> None:
-        """It may connect and send to these networks and to itself only; None lifts that.
+    def set_egress(self, container: str, destinations: Iterable[Destination] | None) -> None:
+        """It may connect and send to these and to itself only, by TCP and UDP; None lifts that.
 
         Connections that stand are not cut. Raises SensorError where it cannot be enforced.
         """
@@ -183,10 +184,18 @@ class EbpfSensor:
         enrolled = self._enrolled[number]
         if enrolled.net_ns in (self._init_net_ns(), Path("/proc/self/ns/net").stat().st_ino):
             raise SensorError(f"container {container} is in the host's network: that cannot be confined")
-        if networks is None:
+        if destinations is None:
             self._egress.lift(enrolled.net_cookie)
         else:
-            self._egress.confine(enrolled.net_cookie, number, networks)
+            self._egress.confine(enrolled.net_cookie, number, destinations)
+
+    def permit(self, container: str, address: Address, ports: Ports) -> None:
+        """One more destination of a confined container; of one that is quarantined it changes nothing."""
+        self._egress.permit(self._enrolled[self._number(container)].net_cookie, address, ports)
+
+    def retract(self, container: str, address: Address) -> None:
+        """What `permit` gave. Connections that stand are not cut."""
+        self._egress.retract(self._enrolled[self._number(container)].net_cookie, address)
 
     def quarantine(self, container: str) -> None:
         """It may connect to itself only."""
@@ -247,10 +256,19 @@ class EbpfSensor:
         batch, self._batch = self._batch, []
         return batch
 
+    def verify(self) -> None:
+        """Ends the iteration of events with an error if somebody has detached a program."""
+        if not self._closed and (detached := self._loaded.detached):
+            self._failure = f"eBPF sensor: detached by somebody else: {', '.join(detached)}"
+            self._readable.set()
+
     async def events(self) -> AsyncIterator[list[Event]]:
+        """Raises SensorError after `verify` found fault."""
         loop = asyncio.get_running_loop()
         try:
             while not self._closed:
+                if self._failure:
+                    raise SensorError(self._failure)
                 if batch := self.poll():
                     yield batch
                     await asyncio.sleep(0)

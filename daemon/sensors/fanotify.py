@@ -12,7 +12,6 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +59,7 @@ class FanotifySensor:
     def __init__(self, beside: NetlinkSensor | None = None) -> None:
         """In the loop's thread. Raises SensorError where the host lacks it."""
         self._group = Group(CLASS_NOTIFICATION)
-        self._beside = beside
+        self._beside: NetlinkSensor | None = None
         self._host = host_namespaces()["mnt_ns"]
         self._containers: dict[int, str] = {}
         self._opened: OrderedDict[int, list[tuple[str, File]]] = OrderedDict()
@@ -71,14 +70,19 @@ class FanotifySensor:
         self._closed = False
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._group, self._read)
-        if beside:
-            beside.ask(self.opened)
+        self.join(beside)
 
     @property
     def lost(self) -> dict[str, int]:
         """overflow: times that the kernel's queue was full, after each of which an unknown number is missing;
         unattributed: ended before it was known whether they were of the container or of the host."""
         return {**self._lost, "behind": self._batches.dropped}
+
+    def join(self, beside: NetlinkSensor | None) -> None:
+        """Be beside this connector from now on, None: alone."""
+        if beside is not self._beside and beside is not None:
+            beside.ask(self.opened)
+        self._beside = beside
 
     def watch(self, container: str, pid: int) -> None:
         """The root file system of the container, found by a process in it. Raises SensorError."""
@@ -126,9 +130,14 @@ class FanotifySensor:
         self._batches.close()
 
     def _read(self) -> None:
-        with suppress(BlockingIOError):
+        try:
             for _ in range(PAGES_A_TURN):
                 self._batches.put(self._page())
+        except BlockingIOError:
+            pass
+        except SensorError as error:
+            self._loop.remove_reader(self._group)
+            self._batches.fail(error)
 
     def _page(self) -> Iterator[Event]:
         try:

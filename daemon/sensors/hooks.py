@@ -20,7 +20,7 @@ REQUIRED = (*LIFECYCLE, "seed")
 RING_TRACEPOINTS = {"on_ring_request": "io_uring_submit_req", "on_ring_request_old": "io_uring_submit_sqe"}
 """It was renamed in 6.3; a kernel has one or the other."""
 TRACING = (*LIFECYCLE, "on_sys_exit", "on_handshake", *RING_TRACEPOINTS)
-EGRESS = ("on_connect4", "on_connect6", "on_sendmsg4", "on_sendmsg6")
+EGRESS = ("on_connect4", "on_connect6", "on_sendmsg4", "on_sendmsg6", "on_socket")
 ON = "on"
 _TYPES = Path("/sys/kernel/btf/vmlinux")
 _ACTIVE_LSM = Path("/sys/kernel/security/lsm")
@@ -43,6 +43,11 @@ class Loaded:
     @property
     def denies(self) -> bool:
         return bool(self.lsm_hooks) and not self.off(self.lsm_hooks)
+
+    @property
+    def detached(self) -> list[str]:
+        """Programs that somebody else has detached."""
+        return self.sensor.detached + (self.lsm.detached if self.lsm else [])
 
     def close(self) -> None:
         if self.lsm is not None:

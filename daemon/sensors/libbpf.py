@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 from collections import deque
 from collections.abc import Iterator
 from ctypes import CFUNCTYPE, c_bool, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
@@ -18,6 +19,10 @@ LIBRARY = "libbpf.so.1"
 LOG_LINES = 40
 _LOG_BYTES = 1 << 16
 _WARNING = 0
+_LINK_INFO = struct.Struct(
+    "=IIIIQ"
+)  # struct bpf_link_info: type, id, program, -, of a cgroup link its number
+_LINK_OF_CGROUP = 3
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "bpf_object__open_file": (c_void_p, [c_char_p, c_void_p]),
     "bpf_object__load": (c_int, [c_void_p]),
@@ -44,6 +49,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "bpf_map_lookup_elem": (c_int, [c_int, c_char_p, c_char_p]),
     "bpf_map_delete_elem": (c_int, [c_int, c_char_p]),
     "bpf_map_get_next_key": (c_int, [c_int, c_char_p, c_char_p]),
+    "bpf_obj_get_info_by_fd": (c_int, [c_int, c_void_p, ctypes.POINTER(c_uint32)]),
     "libbpf_num_possible_cpus": (c_int, []),
     "libbpf_set_print": (c_void_p, [c_void_p]),
 }
@@ -206,6 +212,19 @@ class Object:
     def detach(self, program: str) -> None:
         if link := self._links.pop(program, None):
             self._c.bpf_link__destroy(link)
+
+    @property
+    def detached(self) -> list[str]:
+        """Programs that were attached and are not any more, though nobody here detached them."""
+        return [program for program, link in self._links.items() if not self._holds(link)]
+
+    def _holds(self, link: int) -> bool:
+        """Links of a cgroup can be detached by any root process, and then stand for no cgroup."""
+        info, size = ctypes.create_string_buffer(256), c_uint32(256)
+        if self._c.bpf_obj_get_info_by_fd(self._c.bpf_link__fd(link), info, ctypes.byref(size)):
+            return False
+        kind, _, program, _, cgroup = _LINK_INFO.unpack_from(info)
+        return bool(program) and not (kind == _LINK_OF_CGROUP and not cgroup)
 
     def iterate(self, program: str) -> None:
         """Runs an iterator once over all it goes over."""

@@ -6,7 +6,6 @@ import asyncio
 import errno
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
 
 from daemon.errors import SensorError
 from daemon.events import Event, Tier
@@ -80,9 +79,14 @@ class NetlinkSensor:
 
     def _read(self) -> None:
         end_s = time.monotonic() + TURN_S
-        with suppress(BlockingIOError):
+        try:
             while time.monotonic() < end_s:
                 self._batches.put(self._next())
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self._loop.remove_reader(self._connector.socket)
+            self._batches.fail(SensorError(f"proc connector: {error.strerror or error}"))
 
     def _next(self) -> Iterator[Event]:
         try:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from daemon.events import Connected, DatagramSent, Event
+from daemon.events import Connected, DatagramSent, Event, NameRefused
 from daemon.expectation import Expectation
 from daemon.findings import Category, Finding, Rule, Severity, finding
 from detectors import Detector
+from detectors.evidence import clip
 from detectors.network.addresses import Address
 from detectors.network.outward import SYSCALLS, attempted, is_allowed, is_under_way
 
@@ -23,17 +24,33 @@ EGRESS = Rule(
     "workload as hostile.",
 )
 
+NAME = Rule(
+    id="egress-name-refused",
+    title="Lookup of a name outside the policy",
+    category=Category.NETWORK,
+    severity=Severity.MEDIUM,
+    techniques=("T1071.004",),
+    why="The sandbox was given a list of names. Another was asked for, or one that stands for an "
+    "address of an inner network: the latter is how a name is turned against the host (DNS rebinding).",
+    remedy="Add the name to the profile if it is needed, or its network if it is one of yours; else see "
+    "which program asked.",
+)
+
 DNS_PORT = 53
+DENIED = "egress"
+"""The kernel side's own denial: it knows ports and lookups as well."""
 
 
 class Egress(Detector):
     """Without a network a lookup is what any program tries first, and fails at: that is low."""
 
-    rules = (EGRESS,)
-    events = (Connected, DatagramSent)
+    rules = (EGRESS, NAME)
+    events = (Connected, DatagramSent, NameRefused)
     syscalls = SYSCALLS
 
     def detect(self, event: Event, sandbox: Expectation) -> Iterator[Finding]:
+        if isinstance(event, NameRefused):
+            yield finding(NAME, event, identifier=_domain(event), name=clip(event.name), reason=event.reason)
         for call, address in attempted(event, sandbox):
             if call.port and (severity := _severity(call, address, sandbox)):
                 yield finding(
@@ -47,6 +64,11 @@ class Egress(Detector):
                 )
 
 
+def _domain(event: NameRefused) -> str:
+    """Random names below one domain are one finding."""
+    return clip(".".join(event.name.split(".")[-2:]))
+
+
 def _kind(call: Connected | DatagramSent, address: Address, sandbox: Expectation) -> str:
     """Without a network every destination is as wrong as the other."""
     if sandbox.networking:
@@ -57,7 +79,7 @@ def _kind(call: Connected | DatagramSent, address: Address, sandbox: Expectation
 def _severity(call: Connected | DatagramSent, address: Address, sandbox: Expectation) -> Severity | None:
     lookup = call.port == DNS_PORT
     if sandbox.networking:
-        if sandbox.egress is None or is_allowed(address, sandbox):
+        if call.syscall != DENIED and (sandbox.egress is None or is_allowed(address, sandbox)):
             return None
         return Severity.MEDIUM if lookup else Severity.HIGH
     if not sandbox.managed or lookup:

@@ -6,12 +6,13 @@ import errno
 import socket
 import subprocess
 from collections.abc import Iterator
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import ip_address, ip_network
 
 import pytest
 
 from daemon.errors import SensorError
 from daemon.events import Connected
+from daemon.sensors.egress import Destination
 from tests.sensors.watching import OPEN, Watching
 
 pytestmark = [pytest.mark.root, pytest.mark.docker, pytest.mark.bpf]
@@ -51,13 +52,17 @@ def pair(watching: Watching) -> Iterator[tuple[str, str]]:
             watching.remove(container)
 
 
+def destinations(*networks: str) -> list[Destination]:
+    return [Destination(ip_network(network)) for network in networks]
+
+
 def errno_of(watching: Watching, container: str, *act: str) -> int:
     return int(watching.exec(container, "/act", *act).stdout.split()[1])
 
 
 def test_only_its_networks_and_itself(watching: Watching, pair: tuple[str, str]) -> None:
     confined, neighbour = pair
-    watching.do(watching.sensor.set_egress, confined, [IPv4Network("10.99.0.2/32"), IPv6Network("fd00::/8")])
+    watching.do(watching.sensor.set_egress, confined, destinations("10.99.0.2/32", "fd00::/8"))
     assert errno_of(watching, confined, "connect", OUTSIDE[0], "9") == errno.ECONNREFUSED
     assert errno_of(watching, confined, "connect", OUTSIDE[1], "9") == errno.EPERM
     assert errno_of(watching, confined, "connect", f"::ffff:{OUTSIDE[1]}", "9") == errno.EPERM
@@ -84,7 +89,7 @@ def test_datagrams(watching: Watching, pair: tuple[str, str], call: str) -> None
 
 def test_it_can_be_lifted_and_narrowed(watching: Watching, pair: tuple[str, str]) -> None:
     confined, _ = pair
-    both = [IPv4Network("10.99.0.0/24")]
+    both = destinations("10.99.0.0/24")
     for networks, expected in ((both, errno.ECONNREFUSED), ((), errno.EPERM), (None, errno.ECONNREFUSED)):
         watching.do(watching.sensor.set_egress, confined, networks)
         assert errno_of(watching, confined, "connect", OUTSIDE[0], "9") == expected
@@ -107,3 +112,34 @@ def test_a_container_in_the_hosts_network_cannot_be_confined(watching: Watching)
             watching.do(watching.sensor.quarantine, container)
     finally:
         watching.remove(container)
+
+
+def test_ports_of_a_network_and_of_those_around_it(watching: Watching, pair: tuple[str, str]) -> None:
+    confined, _ = pair
+    wide = Destination(ip_network("10.99.0.0/24"), ((9, 9),))
+    narrow = Destination(ip_network("10.99.0.2/32"), ((80, 90), (443, 443)))
+    watching.do(watching.sensor.set_egress, confined, [wide, narrow])
+    for port, expected in (("9", errno.ECONNREFUSED), ("90", errno.ECONNREFUSED), ("91", errno.EPERM)):
+        assert errno_of(watching, confined, "connect", OUTSIDE[0], port) == expected
+    assert errno_of(watching, confined, "connect", OUTSIDE[1], "443") == errno.EPERM
+
+
+def test_one_address_more_and_less(watching: Watching, pair: tuple[str, str]) -> None:
+    confined, _ = pair
+    address = ip_address(OUTSIDE[1])
+    watching.do(watching.sensor.set_egress, confined, destinations(OUTSIDE[0]))
+    watching.do(watching.sensor.permit, confined, address, ((9, 9),))
+    assert errno_of(watching, confined, "connect", OUTSIDE[1], "9") == errno.ECONNREFUSED
+    watching.do(watching.sensor.retract, confined, address)
+    assert errno_of(watching, confined, "connect", OUTSIDE[1], "9") == errno.EPERM
+    watching.do(watching.sensor.quarantine, confined)
+    watching.do(watching.sensor.permit, confined, address, ((9, 9),))
+    assert errno_of(watching, confined, "connect", OUTSIDE[1], "9") == errno.EPERM
+
+
+def test_ping_is_no_way_out(watching: Watching, pair: tuple[str, str]) -> None:
+    confined, neighbour = pair
+    watching.do(watching.sensor.quarantine, confined)
+    ping = ("ping", "-c", "1", "-w", "2", OUTSIDE[0])
+    assert watching.exec(neighbour, *ping).returncode == 0
+    assert watching.exec(confined, *ping).returncode != 0

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from daemon.sandbox.egress import EgressPolicy
 from daemon.sandbox.environment import Environment
 from daemon.sandbox.facts import EngineFacts, HostFacts, ImageFacts
 from daemon.sandbox.options import SandboxOptions
@@ -24,6 +25,8 @@ class Subject:
     image: ImageFacts
     engine: EngineFacts
     host: HostFacts
+    egress: EgressPolicy | None = None
+    """None: it has no network, or may go anywhere."""
 
     @property
     def host_config(self) -> dict[str, Any]:

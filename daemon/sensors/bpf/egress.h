@@ -30,9 +30,18 @@ struct {			/* what they may reach: cookie and address, IPv4 as IPv4-mapped */
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 65536);
 	__type(key, struct network);
-	__type(value, u32);
+	__type(value, struct ports);
 } networks SEC(".maps");
 
+struct bpf_sock {			/* <linux/bpf.h>, as far as it is read here */
+	u32 bound_dev_if;
+	u32 family;
+	u32 type;
+	u32 protocol;
+};
+
+#define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
 #define ALLOW 1
 #define DENY 0
 #define CALL_EGRESS 0xfffffffe
@@ -67,8 +76,20 @@ static __always_inline void report_denied(struct bpf_sock_addr *context, struct 
 	submit(scratch, true);
 }
 
+static __always_inline bool has_port(struct ports *ports, u16 port)
+{
+	u32 i;
+
+#pragma unroll
+	for (i = 0; i < PORT_RANGES; i++)
+		if (ports->last[i] && port >= ports->first[i] && port <= ports->last[i])
+			return true;
+	return false;
+}
+
 static __always_inline int judge_address(struct bpf_sock_addr *context, struct network *network)
 {
+	struct ports *ports;
 	u64 *sandbox;
 
 	network->cookie = bpf_get_netns_cookie(context);
@@ -76,7 +97,8 @@ static __always_inline int judge_address(struct bpf_sock_addr *context, struct n
 	if (!sandbox || is_loopback(network))
 		return ALLOW;
 	network->prefix = 8 * (sizeof(network->cookie) + sizeof(network->address));
-	if (bpf_map_lookup_elem(&networks, network))
+	ports = bpf_map_lookup_elem(&networks, network);
+	if (ports && has_port(ports, host_order(context->user_port)))
 		return ALLOW;
 	report_denied(context, network, *sandbox);
 	return DENY;
@@ -126,4 +148,18 @@ SEC("cgroup/sendmsg6")
 int on_sendmsg6(struct bpf_sock_addr *context)
 {
 	return judge_v6(context);
+}
+
+/* Ping, MPTCP and the like send without passing the hooks above: a confined sandbox has TCP and UDP. */
+SEC("cgroup/sock_create")
+int on_socket(struct bpf_sock *context)
+{
+	u64 cookie;
+
+	if (context->family != AF_INET && context->family != AF_INET6)
+		return ALLOW;
+	if (context->protocol == IPPROTO_TCP || context->protocol == IPPROTO_UDP)
+		return ALLOW;
+	cookie = bpf_get_netns_cookie(context);
+	return bpf_map_lookup_elem(&confined, &cookie) ? DENY : ALLOW;
 }

@@ -22,6 +22,7 @@
 #define CGROUP_PATH_BYTES 128
 #define CALLS 1024		/* numbers of system calls that a policy can name */
 #define NO_ARGUMENT 255
+#define PORT_RANGES 8		/* of one network that a sandbox may reach */
 
 enum record_kind {
 	RECORD_ATTACHED = 1,	/* + name of the cgroup: the sandbox's number has a name now */
@@ -252,6 +253,11 @@ struct network {		/* key of a longest-prefix match */
 	u8 address[16];
 } __attribute__((packed));
 
+struct ports {			/* what a network maps to: ranges, those whose last is 0 are empty */
+	u16 first[PORT_RANGES];
+	u16 last[PORT_RANGES];
+};
+
 struct settings {		/* set before loading */
 	u32 hierarchy;		/* 0: cgroup v2; 1, 2: cgroup v1, of memory or pids */
 	u32 hierarchy_id;	/* of that one, as in /proc/PID/cgroup */
@@ -295,6 +301,7 @@ union abi {
 	struct folder folder;
 	struct inode_key inode_key;
 	struct network network;
+	struct ports ports;
 	struct settings settings;
 	struct host host;
 	struct sandbox sandbox;

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from daemon.events import Event
+from daemon.events import Event, NameRefused, Tier
 from detectors.network.addresses import parsed
 from detectors.network.egress import Egress
 from detectors.network.engine_api import EngineApi
@@ -27,6 +27,7 @@ from tests.detectors.making import (
     told,
     unix_connected,
 )
+from tests.events import event
 
 AF_INET6 = 10
 NETWORKED = replace(PLAIN, networking=True)
@@ -194,3 +195,20 @@ def test_within_the_allow_list(event: Event) -> None:
 def test_what_stays_inside(event: Event) -> None:
     for sandbox in (STRICT, PLAIN, ALLOWED):
         assert told(Egress(), event, sandbox=sandbox) == []
+
+
+def test_names_outside_the_policy_are_one_finding_a_domain() -> None:
+    egress = Egress()
+    refused = [
+        event(NameRefused, tier=Tier.RESOLVER, name=name, reason="the policy does not have it")
+        for name in ("a.evil.test", "b.evil.test", "other.test")
+    ]
+    found = [one for each in refused for one in egress.detect(each, ALLOWED)]
+    assert {one.rule.id for one in found} == {"egress-name-refused"}
+    assert [one.identifier for one in found] == ["evil.test", "evil.test", "other.test"]
+
+
+def test_what_the_kernel_denied_is_outside_the_policy_whatever_its_address() -> None:
+    """A port that the policy does not have, of an address that it has."""
+    denied = replace(connected("10.1.2.3", 22, result=EPERM), syscall="egress")
+    assert [found.rule.id for found in Egress().detect(denied, ALLOWED)] == ["egress-outside-policy"]
