@@ -34,7 +34,7 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}\Z")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     kind: str
     format: str = "plain"
     minimum_severity: Severity = Severity.LOW

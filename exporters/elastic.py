@@ -20,7 +20,7 @@ SHOWN = 300
 
 
 class ElasticOptions(HttpOptions):
-    index: str = Field(default="logs-container_kit.audit-default", pattern=r"^[a-z0-9][a-z0-9._-]{0,254}\Z")
+    index: str = Field(default="logs-container_kit.audit-default", pattern=r"^[a-z0-9][a-z0-9._-]{0,254}$")
     """An index, an alias or a data stream."""
     api_key: secret.SecretReference | None = None
     user: str | None = None

@@ -19,7 +19,7 @@ ABOUT_THE_EVENT = frozenset({"MessageSizeTooLargeError", "InvalidRecordError", "
 
 class KafkaOptions(Options):
     servers: list[str] = Field(min_length=1)
-    topic: str = Field(pattern=r"^[A-Za-z0-9._-]{1,249}\Z")
+    topic: str = Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")
     tls: Tls | None = None
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     user: str | None = None

@@ -14,7 +14,7 @@ from exporters.http import Http, HttpOptions, refuse_bare_secret
 
 
 class LokiOptions(HttpOptions):
-    tenant: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{1,150}\Z")
+    tenant: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{1,150}$")
     bearer_token: secret.SecretReference | None = None
 
 

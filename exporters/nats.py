@@ -25,7 +25,7 @@ ACK_DEADLINE_S = 20.0
 class NatsOptions(Options):
     servers: list[str] = Field(default=["nats://127.0.0.1:4222"], min_length=1)
     """nats:// or tls://, no user in it."""
-    subject: str = Field(default="audit", pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z")
+    subject: str = Field(default="audit", pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")
     """An event goes to SUBJECT.TYPE."""
     token: secret.SecretReference | None = None
     credentials_file: Path | None = None
