@@ -40,6 +40,7 @@ class Nats:
         self._options = options
         self._encode = surroundings.encode
         self._client: Any = None
+        self._acks: list[asyncio.Future[Any]] = []
 
     async def export(self, batch: Sequence[SecurityAuditEvent]) -> None:
         from nats.errors import Error
@@ -53,10 +54,17 @@ class Nats:
 
     async def _publish(self, batch: Sequence[SecurityAuditEvent]) -> None:
         stream = self._client.jetstream(timeout=ACK_DEADLINE_S, publish_async_max_pending=len(batch) + 1)
-        acks = [await self._send(stream, event) for event in batch]
+        self._acks = [await self._send(stream, event) for event in batch]
         async with asyncio.timeout(ACK_DEADLINE_S):
-            for ack in acks:
+            for ack in self._acks:
                 await ack
+
+    async def _closed(self) -> None:
+        """Nobody will answer what was sent on this connection."""
+        for ack in self._acks:
+            if not ack.done():
+                ack.set_exception(ConnectionError("the connection was closed"))
+                ack.exception()  # taken note of: only the first one is waited for
 
     async def _send(self, stream: Any, event: SecurityAuditEvent) -> asyncio.Future[Any]:
         subject = f"{self._options.subject}.{event.event_type}"
@@ -84,6 +92,7 @@ class Nats:
             max_reconnect_attempts=1,
             connect_timeout=CONNECT_DEADLINE_S,
             error_cb=_ignore,
+            closed_cb=self._closed,
             **extra,
         )
 
