@@ -76,6 +76,7 @@ class Delivery:
         self._dead = DeadLetters(folder / "dead-letters.jsonl")
         self._unsure: deque[int] = deque(maxlen=options.resend_events + 1)
         self._position = self._begin()
+        self._unsure.append(self._position)
         self.state.cursor = self._position
 
     def _begin(self) -> int:
@@ -98,7 +99,6 @@ class Delivery:
 
     async def run(self) -> None:
         """Until cancelled. What an exporter raises is its outage, never the daemon's."""
-        self._unsure.append(self._position)
         while True:
             self.state.status = "failing" if self.state.problem else "idle"
             await self._audit.wait_beyond(self._position)
@@ -143,7 +143,7 @@ class Delivery:
         if len(events) == 1:
             await asyncio.to_thread(self._dead.add, events[0], str(error))
             self.state.refused += 1
-            log.error("receiver refused an event", exporter=self.options.name, event=events[0].id)
+            log.error("receiver refused an event", exporter=self.options.name, id=events[0].id)
             return
         middle = len(events) // 2
         await self._deliver(events[:middle])

@@ -227,8 +227,9 @@ async def kill_and_count(kind: str, child: Child, folder: Path, events: int, kil
         await record(audit, [event(-1)])  # one more: a hang-up is noticed at the next
         await until(lambda: delivery.lag_events == 0 and not delivery.state.problem, 120)
         await asyncio.sleep(0.5)
-        failures = sum(e.event_type is EventType.EXPORTER_FAILED for e in audit.since(0))
-        logged = len({e.id for e in await audit.read(0, events * 2)} & {e.id for e in sent})
+        log = await audit.read(0, events * 2)
+        failures = sum(e.event_type is EventType.EXPORTER_FAILED for e in log)
+        logged = len({e.id for e in log} & {e.id for e in sent})
     await asyncio.to_thread(child.kill)
     got = [key for key, _ in await asyncio.to_thread(child.received)]
     wanted = {e.id for e in sent}
