@@ -227,7 +227,7 @@ def test_a_cursor_survives_half_a_write(tmp_path: Path) -> None:
         ({"name": "a", "kind": "fax"}, r"config.toml: exporters.0 \(a\): kind: one of alertmanager, "),
         (
             {"name": "a", "kind": "file", "path": "/x", "colour": 1},
-            r"exporters.0 \(a\): colour: Extra inputs",
+            r"\(a\): colour: Extra inputs",
         ),
         ({"name": "../a", "kind": "file", "path": "/x"}, r": name: "),
         ({"name": "a", "kind": "file", "path": "/x", "format": "fax"}, r": format: one of plain"),
