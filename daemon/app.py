@@ -19,6 +19,7 @@ from daemon.api.access import Access
 from daemon.api.server import application
 from daemon.audit.log import AuditLog
 from daemon.audit.record import EventType, SecurityAuditEvent
+from daemon.delivery.deliveries import Deliveries
 from daemon.errors import ConfigError, EngineError
 from daemon.findings import Severity
 from daemon.guard import Guard
@@ -31,7 +32,7 @@ from daemon.sandbox.host import HostState
 from daemon.sandbox.leftovers import remove_leftovers
 from daemon.sandbox.profile import Profiles
 from daemon.sandbox.sandbox import Registry
-from daemon.settings import Settings
+from daemon.settings import Settings, settings_file
 
 log = structlog.get_logger()
 
@@ -56,17 +57,26 @@ async def serve(settings: Settings) -> None:
         executor = Executor(engine, HostState(engine), profiles, audit, registry)
         ledger = Ledger(boot_clock(time.time_ns(), time.monotonic_ns()))
         guard = Guard(settings, executor, ledger)
-        app = application(executor, Access(settings.callers, registry), audit, ledger, metrics, guard)
-        await _run(settings, executor, guard, app, listener)
+        deliveries = Deliveries(settings.exporters, settings_file(), audit, settings.state_dir)
+        metrics.observe(deliveries.all)
+        access = Access(settings.callers, registry)
+        app = application(executor, access, audit, ledger, metrics, guard, deliveries.all)
+        await _run(settings, executor, guard, deliveries, app, listener)
 
 
 async def _run(
-    settings: Settings, executor: Executor, guard: Guard, app: web.Application, listener: socket.socket
+    settings: Settings,
+    executor: Executor,
+    guard: Guard,
+    deliveries: Deliveries,
+    app: web.Application,
+    listener: socket.socket,
 ) -> None:
     stop = _stop_signal()
     async with asyncio.TaskGroup() as tasks:
         executor.tasks = tasks
         watching = tasks.create_task(guard.run())
+        delivering = tasks.create_task(deliveries.run())
         await guard.ready()
         await _recover(executor)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -84,6 +94,7 @@ async def _run(
         watchdog.cancel()
         sweeping.cancel()
         watching.cancel()
+        delivering.cancel()
     await _record(executor, EventType.DAEMON_STOPPED)
 
 

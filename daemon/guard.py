@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 
 import structlog
 
@@ -23,7 +21,7 @@ from daemon.sandbox.executor import Executor
 from daemon.sensing import Sensing
 from daemon.sensors.watches import Watch as WatchedFile
 from daemon.sensors.watches import own_files, persistence_files
-from daemon.settings import DEFAULT_FILE, Settings
+from daemon.settings import Settings, settings_file
 from daemon.watching import Mode, Watch
 
 READY_DEADLINE_S = 60.0
@@ -97,7 +95,7 @@ class Guard:
 
 
 def watched_files(settings: Settings, executor: Executor) -> Iterable[WatchedFile]:
-    config = Path(os.environ.get("CONTAINER_KIT_CONFIG", DEFAULT_FILE))
+    config = settings_file()
     yield from own_files(
         config=config,
         profile_dirs=settings.profile_dirs,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
@@ -12,6 +12,7 @@ from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry, generate_latest
 
 from daemon.audit.record import EventType, SecurityAuditEvent
+from daemon.delivery.delivery import Delivery
 from daemon.sandbox.sandbox import Registry
 
 
@@ -44,6 +45,27 @@ class Metrics:
         finally:
             self._requests.add(-1)
 
+    def observe(self, deliveries: Sequence[Delivery]) -> None:
+        """Each exporter's lag and counts, by its name."""
+        meter = self._provider.get_meter("container-kit")
+        gauges: dict[str, Callable[[Delivery], float]] = {
+            "lag_events": lambda one: one.lag_events,
+            "lag_seconds": lambda one: one.lag_s,
+            "failing": lambda one: bool(one.state.problem),
+        }
+        counters: dict[str, Callable[[Delivery], float]] = {
+            "delivered": lambda one: one.state.delivered,
+            "refused": lambda one: one.state.refused,
+            "missed": lambda one: one.state.missed,
+            "errors": lambda one: one.state.errors,
+        }
+        for name, read in gauges.items():
+            meter.create_observable_gauge(f"container_kit_exporter_{name}", [_by_exporter(deliveries, read)])
+        for name, read in counters.items():
+            meter.create_observable_counter(
+                f"container_kit_exporter_{name}", [_by_exporter(deliveries, read)]
+            )
+
     def _running(self, _: CallbackOptions) -> Iterable[Observation]:
         return [Observation(len(self._sandboxes.running()))]
 
@@ -53,3 +75,9 @@ class Metrics:
 
     def close(self) -> None:
         self._provider.shutdown()
+
+
+def _by_exporter(
+    deliveries: Sequence[Delivery], read: Callable[[Delivery], float]
+) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    return lambda _: [Observation(read(one), {"exporter": one.state.name}) for one in deliveries]

@@ -7,7 +7,7 @@ import os
 import pwd
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
@@ -91,6 +91,8 @@ class Settings(BaseSettings):
     unmanaged_response: Literal["alert", "pause", "quarantine", "kill"] = "alert"
     dns_servers: list[str] = Field(default=[], max_length=8)
     retained_sandboxes: int = Field(default=100, ge=0, le=10_000)
+    exporters: list[dict[str, Any]] = []
+    """Each table is checked by its kind, when the exporters are made."""
     callers: list[CallerRule] = [ROOT_RULE, GROUP_RULE]
 
     @classmethod
@@ -103,6 +105,10 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def settings_file() -> Path:
+    return Path(os.environ.get("CONTAINER_KIT_CONFIG", DEFAULT_FILE))
 
 
 def load_settings(file: Path | None = None) -> Settings:

@@ -17,6 +17,8 @@ ldconfig -p | grep -q 'libbpf\.so\.1' || missing+=(libbpf1)
 need apparmor_parser apparmor
 need systemd-analyze systemd
 need mmdebstrap mmdebstrap
+need rsyslogd rsyslog
+compgen -G '/usr/lib/*/rsyslog/lmnsd_gtls.so' >/dev/null || missing+=(rsyslog-gnutls)
 [ -e /usr/lib/x86_64-linux-gnu/libc.a ] || [ -e /usr/lib/aarch64-linux-gnu/libc.a ] || missing+=(libc6-dev)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 if [ ${#missing[@]} -gt 0 ]; then

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from aiohttp import web
@@ -12,6 +13,7 @@ from daemon.api.attach import Attach
 from daemon.api.denials import Denials
 from daemon.api.events import Events
 from daemon.api.exec import Exec
+from daemon.api.exporters import Exporters
 from daemon.api.files import Files
 from daemon.api.findings import Findings
 from daemon.api.launching import Launching
@@ -21,6 +23,7 @@ from daemon.api.routes import MAX_BODY_BYTES, Handler, Route
 from daemon.api.sandboxes import Sandboxes
 from daemon.api.system import System
 from daemon.audit.log import AuditLog
+from daemon.delivery.delivery import Delivery
 from daemon.guard import Guard
 from daemon.ledger import Ledger
 from daemon.metrics import Metrics
@@ -32,10 +35,16 @@ class Subject(Protocol):
 
 
 def application(
-    executor: Executor, access: Access, audit: AuditLog, ledger: Ledger, metrics: Metrics, guard: Guard
+    executor: Executor,
+    access: Access,
+    audit: AuditLog,
+    ledger: Ledger,
+    metrics: Metrics,
+    guard: Guard,
+    deliveries: Sequence[Delivery],
 ) -> web.Application:
     system = System(executor, access, metrics, guard)
-    routes = every_route(executor, access, audit, ledger, system)
+    routes = every_route(executor, access, audit, ledger, system, deliveries)
     system.describe(routes)
     middlewares = [_counted(metrics), problems, Denials(audit).middleware]
     app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
@@ -45,7 +54,12 @@ def application(
 
 
 def every_route(
-    executor: Executor, access: Access, audit: AuditLog, ledger: Ledger, system: System
+    executor: Executor,
+    access: Access,
+    audit: AuditLog,
+    ledger: Ledger,
+    system: System,
+    deliveries: Sequence[Delivery],
 ) -> list[Route]:
     """In the order of the reference."""
     subjects: tuple[Subject, ...] = (
@@ -56,6 +70,7 @@ def every_route(
         Files(access),
         Events(audit, access),
         Findings(ledger, access),
+        Exporters(deliveries, access),
         system,
     )
     return [route for subject in subjects for route in subject.routes()]

@@ -74,6 +74,7 @@ for command in (
     images.images,
     host.profiles,
     host.doctor,
+    host.exporters,
     completion.completion,
 ):
     main.add_command(command)

@@ -47,3 +47,23 @@ def _verdict(item: dict[str, Any]) -> str:
     if item["ok"]:
         return "ok"
     return "FAILED" if item.get("required", True) else "warning"
+
+
+@click.command()
+@as_json_option
+def exporters(as_json: bool) -> None:
+    """List where audit events go, and how far behind each is. Exits 1 if one fails."""
+    items = call(lambda client: client.items("/v1/exporters"))
+    if as_json:
+        print_json(items)
+    else:
+        columns = ("NAME", "KIND", "STATUS", "CURSOR", "BEHIND", "AGE", "DELIVERED", "REFUSED", "PROBLEM")
+        print_table(columns, map(_exporter_row, items))
+    failed = any(item["status"] == "failing" for item in items)
+    click.get_current_context().exit(int(failed))
+
+
+def _exporter_row(item: dict[str, Any]) -> list[object]:
+    item = {**item, "lag_s": f"{item['lag_s']:.0f} s"}
+    shown = ("name", "kind", "status", "cursor", "lag_events", "lag_s", "delivered", "refused", "problem")
+    return [item[name] for name in shown]

@@ -23,6 +23,7 @@ STYLES = {
     "paused": "yellow",
     "ok": "green",
     "FAILED": "bold red",
+    "failing": "bold red",
     "warning": "yellow",
 }
 _UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}

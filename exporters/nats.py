@@ -1,0 +1,116 @@
+"""NATS JetStream, with the extra `nats`. Each event carries its id as Nats-Msg-Id: the stream keeps it once.
+
+That holds within the stream's duplicate window (two minutes unless it says otherwise). The stream must exist.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from daemon.audit.record import SecurityAuditEvent
+from daemon.errors import ConfigError, ExportError
+from exporters import Exporter, Kind, Options, Surroundings, secret
+from exporters.tls import Tls, context
+
+CONNECT_DEADLINE_S = 10
+ACK_DEADLINE_S = 20.0
+
+
+class NatsOptions(Options):
+    servers: list[str] = Field(default=["nats://127.0.0.1:4222"], min_length=1)
+    """nats:// or tls://, no user in it."""
+    subject: str = Field(default="audit", pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")
+    """An event goes to SUBJECT.TYPE."""
+    token: secret.SecretReference | None = None
+    credentials_file: Path | None = None
+    """A user's JWT and nkey, as `nsc` writes them."""
+    tls: Tls | None = None
+
+
+class Nats:
+    """A batch is taken when the stream acknowledged every event of it."""
+
+    def __init__(self, options: NatsOptions, surroundings: Surroundings) -> None:
+        self._options = options
+        self._encode = surroundings.encode
+        self._client: Any = None
+        self._acks: list[asyncio.Future[Any]] = []
+
+    async def export(self, batch: Sequence[SecurityAuditEvent]) -> None:
+        from nats.errors import Error
+
+        try:
+            self._client = self._client or await self._connect()
+            await self._publish(batch)
+        except (TimeoutError, Error, OSError) as error:
+            await self.close()
+            raise ExportError(f"{error or type(error).__name__}") from error
+
+    async def _publish(self, batch: Sequence[SecurityAuditEvent]) -> None:
+        stream = self._client.jetstream(timeout=ACK_DEADLINE_S, publish_async_max_pending=len(batch) + 1)
+        self._acks = [await self._send(stream, event) for event in batch]
+        async with asyncio.timeout(ACK_DEADLINE_S):
+            for ack in self._acks:
+                await ack
+
+    async def _closed(self) -> None:
+        """Nobody will answer what was sent on this connection."""
+        for ack in self._acks:
+            if not ack.done():
+                ack.set_exception(ConnectionError("the connection was closed"))
+                ack.exception()  # taken note of: only the first one is waited for
+
+    async def _send(self, stream: Any, event: SecurityAuditEvent) -> asyncio.Future[Any]:
+        subject = f"{self._options.subject}.{event.event_type}"
+        headers = {"Nats-Msg-Id": event.id}
+        ack: asyncio.Future[Any] = await stream.publish_async(
+            subject, self._encode(event), headers=headers, wait_stall=ACK_DEADLINE_S
+        )
+        return ack
+
+    async def _connect(self) -> Any:
+        """The client must not reconnect by itself: our caller tries again, from the last acknowledgement."""
+        import nats
+
+        options = self._options
+        extra: dict[str, Any] = {}
+        if options.token:
+            extra["token"] = secret.read(options.token)
+        if options.credentials_file:
+            extra["user_credentials"] = str(options.credentials_file)
+        if options.tls:
+            extra["tls"], extra["tls_hostname"] = context(options.tls), options.tls.server_name
+        return await nats.connect(
+            options.servers,
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            connect_timeout=CONNECT_DEADLINE_S,
+            error_cb=_ignore,
+            closed_cb=self._closed,
+            **extra,
+        )
+
+    async def close(self) -> None:
+        client, self._client = self._client, None
+        if client:
+            await client.close()
+
+
+async def _ignore(_: Exception) -> None:
+    """The publisher hears of it as well, and tells it."""
+
+
+def make(options: NatsOptions, surroundings: Surroundings) -> Exporter:
+    """Raises ConfigError."""
+    if find_spec("nats") is None:
+        raise ConfigError("kind: nats needs more: pip install 'container-kit[nats]'")
+    return Nats(options, surroundings)
+
+
+NATS = Kind(NatsOptions, make)

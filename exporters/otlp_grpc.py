@@ -1,0 +1,62 @@
+"""OTLP logs by gRPC; imported only where the settings want it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+import grpc.aio
+from yarl import URL
+
+from daemon.audit.record import SecurityAuditEvent
+from daemon.errors import ConfigError, ExportError
+from exporters import Surroundings
+from exporters.otlp import OtlpOptions, authorization, check, request
+
+METHOD = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
+ABOUT_THE_BATCH = frozenset({grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE})
+
+
+class OtlpGrpc:
+    def __init__(self, options: OtlpOptions, surroundings: Surroundings) -> None:
+        if not options.tls.verify:
+            raise ConfigError("tls.verify: gRPC cannot do without it; give the receiver's ca_file")
+        self._options = options
+        self._surroundings = surroundings
+        self._channel: grpc.aio.Channel | None = None
+
+    async def export(self, batch: Sequence[SecurityAuditEvent]) -> None:
+        self._channel = self._channel or _channel(self._options)
+        call: Any = self._channel.unary_unary(METHOD)
+        body = request(batch, self._surroundings).SerializeToString()
+        try:
+            answer = await call(
+                body,
+                timeout=self._options.deadline_s,
+                metadata=tuple(authorization(self._options).items()),
+            )
+        except grpc.aio.AioRpcError as error:
+            await self.close()
+            reason = f"{error.code().name}: {error.details()}"
+            raise ExportError(reason, retryable=error.code() not in ABOUT_THE_BATCH) from error
+        check(answer)
+
+    async def close(self) -> None:
+        channel, self._channel = self._channel, None
+        if channel:
+            await channel.close()
+
+
+def _channel(options: OtlpOptions) -> grpc.aio.Channel:
+    """Raises ExportError."""
+    url, tls = URL(options.url), options.tls
+    target = f"{url.raw_host}:{url.port or 4317}"
+    if url.scheme == "http":
+        return grpc.aio.insecure_channel(target)
+    try:
+        files = [f.read_bytes() if f else None for f in (tls.ca_file, tls.key_file, tls.certificate_file)]
+    except OSError as error:
+        raise ExportError(f"tls: {error.filename}: {error.strerror}") from error
+    names = [("grpc.ssl_target_name_override", tls.server_name)] if tls.server_name else None
+    return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(*files), options=names)

@@ -1,0 +1,180 @@
+"""Syslog: RFC 5424 over a Unix socket, UDP (RFC 5426), TCP (RFC 6587, octet-counted) and TLS (RFC 5425)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from daemon.audit.record import SecurityAuditEvent
+from daemon.errors import ExportError
+from daemon.findings import Severity
+from exporters import Exporter, Kind, Options, Surroundings
+from exporters.cutting import fitting
+from exporters.tls import Tls, context
+
+FACILITY_LOG_AUDIT = 13
+SEVERITIES = {Severity.LOW: 6, Severity.MEDIUM: 5, Severity.HIGH: 3, Severity.CRITICAL: 2}
+COMPLETE = "rfc5424"
+"""The format that is a syslog message already; the others are put into one."""
+CLOSED_SOON_S = 0.3
+SEND_DEADLINE_S = 20.0
+
+
+class SyslogOptions(Options):
+    transport: Literal["unix", "udp", "tcp", "tls"] = "unix"
+    path: Path = Path("/dev/log")
+    """Of transport unix."""
+    host: str = ""
+    port: int = Field(default=514, ge=1, le=65535)
+    tls: Tls = Tls()
+    maximum_bytes: int = Field(default=8192, ge=1024, le=1 << 20)
+    """What the receiver takes (rsyslog: 8k): a longer record goes without its details, with their hash."""
+    resend_events: int = Field(default=2000, ge=0, le=10_000)
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> SyslogOptions:
+        if self.transport != "unix" and not self.host:
+            raise ValueError(f"host: transport {self.transport} needs one")
+        return self
+
+
+class _Messages:
+    def __init__(self, options: SyslogOptions, surroundings: Surroundings) -> None:
+        self._options, self._surroundings = options, surroundings
+
+    def of(self, batch: Sequence[SecurityAuditEvent]) -> list[bytes]:
+        return [fitting(event, self._message, self._options.maximum_bytes) for event in batch]
+
+    def _message(self, event: SecurityAuditEvent) -> bytes:
+        record = self._surroundings.encode(event)
+        if self._options.format == COMPLETE:
+            return record
+        return _header(event, self._surroundings.hostname) + record
+
+
+def _header(event: SecurityAuditEvent, hostname: str) -> bytes:
+    priority = FACILITY_LOG_AUDIT * 8 + SEVERITIES[event.severity]
+    when = event.timestamp.isoformat(timespec="microseconds")
+    host = "".join(c for c in hostname if 33 <= ord(c) <= 126)[:255] or "-"
+    return f"<{priority}>1 {when} {host} container-kitd - {event.event_type[:32]} - ".encode()
+
+
+class Datagrams:
+    """One datagram a message. UDP tells nobody what was lost; a Unix socket says when nobody listens."""
+
+    def __init__(self, options: SyslogOptions, surroundings: Surroundings) -> None:
+        self._options = options
+        self._messages = _Messages(options, surroundings)
+
+    async def export(self, batch: Sequence[SecurityAuditEvent]) -> None:
+        messages = self._messages.of(batch)
+        try:
+            await asyncio.to_thread(self._send, messages)
+        except OSError as error:
+            raise ExportError(f"{_place(self._options)}: {error.strerror or error}") from error
+
+    def _send(self, messages: Sequence[bytes]) -> None:
+        with self._socket() as outlet:
+            for message in messages:
+                outlet.send(message)
+
+    def _socket(self) -> socket.socket:
+        if self._options.transport == "unix":
+            outlet, address = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM), str(self._options.path)
+            target: Any = address
+        else:
+            found = socket.getaddrinfo(self._options.host, self._options.port, type=socket.SOCK_DGRAM)[0]
+            outlet, target = socket.socket(found[0], socket.SOCK_DGRAM), found[4]
+        outlet.settimeout(SEND_DEADLINE_S)
+        try:
+            outlet.connect(target)
+        except OSError:
+            outlet.close()
+            raise
+        return outlet
+
+    async def close(self) -> None:
+        """Nothing is open between two batches."""
+
+
+class Stream:
+    """No acknowledgement, so a batch counts as taken once the kernel has it and the receiver has not hung up.
+
+    What it had not read by then is lost with its connection; the caller sends the last `resend_events` again.
+    """
+
+    def __init__(self, options: SyslogOptions, surroundings: Surroundings) -> None:
+        self._options = options
+        self._messages = _Messages(options, surroundings)
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def export(self, batch: Sequence[SecurityAuditEvent]) -> None:
+        data = b"".join(b"%d %s" % (len(message), message) for message in self._messages.of(batch))
+        try:
+            await self._send(data)
+        except (OSError, EOFError) as error:
+            await self.close()
+            raise ExportError(f"{_place(self._options)}: {error or type(error).__name__}") from error
+
+    async def _send(self, data: bytes) -> None:
+        reader, writer = self._streams = self._streams or await self._connect()
+        _still_open(reader)
+        writer.write(data)
+        async with asyncio.timeout(SEND_DEADLINE_S):
+            await writer.drain()
+        _still_open(reader)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        secure = context(self._options.tls) if self._options.transport == "tls" else None
+        name = (self._options.tls.server_name or self._options.host) if secure else None
+        async with asyncio.timeout(SEND_DEADLINE_S):
+            reader, writer = await asyncio.open_connection(
+                self._options.host, self._options.port, ssl=secure, server_hostname=name
+            )
+        writer.transport.set_write_buffer_limits(high=0)  # drain: all of it is with the kernel
+        self._streams = reader, writer
+        await _not_turned_away(reader)
+        return reader, writer
+
+    async def close(self) -> None:
+        streams, self._streams = self._streams, None
+        if streams:
+            streams[1].transport.abort()
+            await asyncio.sleep(0)
+
+
+def _still_open(reader: asyncio.StreamReader) -> None:
+    if (error := reader.exception()) is not None:
+        raise OSError(f"the connection broke: {error}")
+    if reader.at_eof():
+        raise EOFError("the receiver closed the connection")
+
+
+async def _not_turned_away(reader: asyncio.StreamReader) -> None:
+    """With TLS 1.3 a receiver refuses a client's certificate only after the client thinks all is well."""
+    try:
+        async with asyncio.timeout(CLOSED_SOON_S):
+            if not await reader.read(1):
+                raise EOFError("the receiver closed the connection at once: does it accept our certificate?")
+    except TimeoutError:
+        return
+
+
+def _place(options: SyslogOptions) -> str:
+    if options.transport == "unix":
+        return os.fspath(options.path)
+    return f"{options.transport} {options.host}:{options.port}"
+
+
+def make(options: SyslogOptions, surroundings: Surroundings) -> Exporter:
+    kind = Stream if options.transport in {"tcp", "tls"} else Datagrams
+    return kind(options, surroundings)
+
+
+SYSLOG = Kind(SyslogOptions, make)
