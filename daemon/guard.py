@@ -48,6 +48,7 @@ class Guard:
         self.sensing.on_enrolled = self._enrolled
         self.responder.sensing = self.sensing
         self.watch = Watch(executor.engine, self.pipeline, self.sensing, ledger, self.confinement, mode)
+        self.sensing.on_executed = self.watch.executed
         executor.watcher = self.watch
 
     def _enrolled(self, event: Enrolled) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import structlog
 
 from daemon.errors import EngineError, SensorError
-from daemon.events import Enrolled, Event, EventsLost, Process, SensorFailed, Tier
+from daemon.events import Enrolled, Event, EventsLost, Process, ProcessExecuted, SensorFailed, Tier
 from daemon.pipeline import Pipeline
 from daemon.sandbox.facts import EngineFacts
 from daemon.sandbox.hostconfig import cgroup_parent
@@ -33,6 +33,7 @@ LOSS_INTERVAL_S = 1.0
 RESTART_S = (0.1, 1.0, 5.0, 30.0)
 """Waits before a sensor is started again; one that ran for longer than the last of them begins anew."""
 FLUSH_TURNS = 64
+LIMITS_AFTER_S = 0.05
 EVENT_SENSORS = {"ebpf", "netlink", "fanotify", "inotify"}
 """What these lose nobody can look up later, as one can in /proc and in counters."""
 DRIVERS = ("cgroupfs", "systemd")
@@ -58,6 +59,8 @@ class Sensing:
     ) -> None:
         self.health: dict[str, Health] = {}
         self.on_enrolled: Callable[[Enrolled], None] = lambda _: None
+        self.on_executed: Callable[[ProcessExecuted], None] = lambda _: None
+        """Where the new program is in place already: fanotify asks before it is."""
         self.watch_all = False
         self.quarantined: set[str] = set()
         self.ready = asyncio.Event()
@@ -99,6 +102,14 @@ class Sensing:
             return
         self._enrolled[container] = pid
         for sensor in self._sensors.values():
+            if isinstance(sensor, LimitsSensor):  # it samples later anyway, and a start is waited for
+                loop = asyncio.get_running_loop()
+                loop.call_later(LIMITS_AFTER_S, self._show_later, sensor, container, pid)
+            else:
+                _show(sensor, container, pid)
+
+    def _show_later(self, sensor: Sensor, container: str, pid: int) -> None:
+        if container in self._enrolled:
             _show(sensor, container, pid)
 
     def forget(self, container: str) -> None:
@@ -129,6 +140,8 @@ class Sensing:
             if isinstance(event, Enrolled) and event.sandbox:
                 self._enrol(event.sandbox, event.process.pid)
                 self.on_enrolled(event)
+            elif isinstance(event, ProcessExecuted) and event.tier is not Tier.NETLINK:
+                self.on_executed(event)
         self._pipeline.feed(batch)
 
     # --- running

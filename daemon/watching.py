@@ -13,10 +13,11 @@ import structlog
 
 from daemon.confinement import Confinement
 from daemon.errors import EngineError
-from daemon.events import LimitReached, Process, Tier
+from daemon.events import LimitReached, Process, ProcessExecuted, Tier
 from daemon.expectation import Expectation
 from daemon.ledger import Ledger
 from daemon.pipeline import Pipeline
+from daemon.sandbox import init
 from daemon.sandbox.egress import EgressPolicy
 from daemon.sandbox.engine import Engine
 from daemon.sandbox.expected import of_inspected
@@ -70,9 +71,18 @@ class Watch:
         self._ledger = ledger
         self._tasks: asyncio.TaskGroup | None = None
         self._confinement = confinement
+        self._beginnings: dict[str, asyncio.Future[int]] = {}
 
     def expect(self, sandbox: Expectation) -> None:
         self._pipeline.expect(sandbox)
+
+    def began(self, container_id: str) -> asyncio.Future[int]:
+        return self._beginnings.setdefault(container_id, asyncio.get_running_loop().create_future())
+
+    def executed(self, event: ProcessExecuted) -> None:
+        began = self._beginnings.get(event.sandbox)
+        if began is not None and not began.done() and event.file.path == init.MOUNT_POINT:
+            began.set_result(event.process.pid)
 
     def entering(self, container_id: str, *, allowed: bool) -> None:
         if (expected := self._pipeline.expected(container_id)) is not None:
@@ -82,6 +92,7 @@ class Watch:
         await self._confinement.confine(container_id, pid, policy)
 
     async def ended(self, container_id: str) -> list[dict[str, Any]]:
+        self._beginnings.pop(container_id, None)
         self._sensing.flush()
         found = [record.model_dump(mode="json") for record in self._ledger.of(container_id)]
         self._forget_later(container_id)

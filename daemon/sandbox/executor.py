@@ -21,7 +21,6 @@ from daemon.audit.record import Actor, EventType
 from daemon.audit.trail import Trail
 from daemon.errors import AttestationError, AuditError, ConfinementError, EngineError, PolicyError
 from daemon.findings import Severity
-from daemon.sandbox import init
 from daemon.sandbox.adoption import AdoptionRecord, AdoptionRecords
 from daemon.sandbox.cgroup import CgroupGone
 from daemon.sandbox.checks import Subject
@@ -30,6 +29,7 @@ from daemon.sandbox.egress import EgressPolicy, effective
 from daemon.sandbox.engine import INSTANCE_LABEL, LABEL, SESSION_LABEL, Engine
 from daemon.sandbox.environment import environment
 from daemon.sandbox.facts import ImageFacts
+from daemon.sandbox.farewell import give_go
 from daemon.sandbox.host import HostState
 from daemon.sandbox.hostconfig import create_body, networked
 from daemon.sandbox.options import SandboxOptions
@@ -157,7 +157,7 @@ class Executor:
     async def _run(self, request: Request, launched: asyncio.Future[Sandbox]) -> None:
         async with AsyncExitStack() as cleanup, together() as tasks, _failure_recorded(request.trail):
             sandbox = await prepare(self.engine, self.watcher, self.records, request, cleanup, tasks)
-            await sandbox.stream.write(init.GO)
+            give_go(sandbox.pid, sandbox.pidfd)
             sandbox.started_s = time.monotonic()
             cleanup.pop_all()
             self.registry.add(sandbox)

@@ -1,4 +1,6 @@
-"""The first process's last word: its program has ended, and it stays until its cgroup has been read.
+"""What passes between the daemon and a sandbox's first process beside its streams: the go, and its last word.
+
+The last word: its program has ended, and it stays until its cgroup has been read.
 
 Without it the last sample is a race that is lost more often than not where systemd keeps the cgroups: it
 removes one as soon as it is empty, which is before the exit can be noticed here.
@@ -8,17 +10,37 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable
 
+from daemon.errors import EngineError
 from daemon.sandbox import init
 
 
+def give_go(pid: int, pidfd: int) -> None:
+    """Its program runs. Raises EngineError: the process has ended.
+
+    Past the engine, on whose way a byte of input takes a millisecond.
+    """
+    try:
+        descriptor = os.open(f"/proc/{pid}/fd/{init.GO_FD}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "wb", buffering=0) as pipe:
+            signal.pidfd_send_signal(pidfd, 0)  # it lives: what was opened by its number was its own
+            pipe.write(init.GO)
+    except OSError as error:
+        raise EngineError("the sandbox ended before its program could run: launch it again") from error
+
+
 class Farewell:
-    """At any time while the process runs. `close` lets it leave, and does nothing the second time."""
+    """`close` lets the process leave, and does nothing the second time."""
 
     def __init__(self, pid: int) -> None:
-        """Needs CAP_SYS_PTRACE, as the process is not dumpable: proc_pid_fd(5)."""
-        path = f"/proc/{pid}/fd/{init.FAREWELL_FD}"
+        self._pid = pid
+        self._descriptor = -1
+
+    def open(self) -> None:
+        """Once it is ready, or later. Needs CAP_SYS_PTRACE, as it is not dumpable: proc_pid_fd(5)."""
+        path = f"/proc/{self._pid}/fd/{init.FAREWELL_FD}"
         self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
     @property

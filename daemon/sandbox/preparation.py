@@ -92,10 +92,7 @@ async def prepare(
     """
     subject, durations_ms, ready = request.subject, request.durations_ms, asyncio.Event()
     with timed(durations_ms, "create"):
-        resolving = tasks.create_task(_resolve(engine, request))
         container = await _create(engine, request, cleanup)
-        if await resolving != subject.image:
-            raise ImageMoved(subject.options.image)
         watcher.expect(_expected(request, container))
         cleanup.push_async_callback(watcher.ended, container)
         # Asked for now: while a container starts, the engine holds the lock that an answer needs.
@@ -104,23 +101,24 @@ async def prepare(
         cleanup.push_async_callback(stream.close)
     with timed(durations_ms, "start"):
         starting = tasks.create_task(_start(engine, container, ready))
-        recording = tasks.create_task(_record_start(request, container))
+        recording = tasks.create_task(_record_start(engine, request, container))
         # Before the caller knows of it: who has an id finds its sandbox again after a crash.
         cleanup.callback(records.remove, request.trail.sandbox_id)
         saving = tasks.create_task(asyncio.to_thread(_save, records, request, container))
-        await _ready(stream)
-        ready.set()
-    with timed(durations_ms, "attest"):
-        pid = first_pid(container, subject.engine)
-        if pid is None:
+        arriving = tasks.create_task(_ready(stream, ready))
+        pid = await _first_process(watcher.began(container), arriving)
+        if pid is None and (pid := first_pid(container, subject.engine)) is None:
             await starting
             pid = int((await engine.inspect(container))["State"]["Pid"])
+    with timed(durations_ms, "attest"):
         sandbox = _open(request, container, pid, stream, cleanup)
         await _attest(request, sandbox, (await inspecting)["Image"])
         if subject.egress is not None:
             await watcher.confine(container, pid, subject.egress)
         if subject.options.files:
             await asyncio.to_thread(_write_files, sandbox.workspace, subject.options)
+        await arriving
+        sandbox.farewell.open()
         await recording
         await saving
     return sandbox
@@ -141,6 +139,7 @@ async def take_over(
     cleanup.push_async_callback(stream.close)
     sandbox = _open(request, container, int(inspected["State"]["Pid"]), stream, cleanup)
     await _attest(request, sandbox, inspected["Image"])
+    sandbox.farewell.open()
     if request.subject.egress is not None:
         await watcher.confine(container, sandbox.pid, request.subject.egress)
     if inspected["State"]["Paused"]:
@@ -154,7 +153,7 @@ def _expected(request: Request, container: str) -> Expectation:
 
 
 async def _resolve(engine: Engine, request: Request) -> ImageFacts | None:
-    """Beside the creation, which is by the image's id and takes longer. None where there is no answer."""
+    """Beside the start, which takes longer; what was created is the image's id. None: there is no answer."""
     if not request.from_memory:
         return request.subject.image
     with suppress(EngineError):
@@ -184,7 +183,10 @@ async def _start(engine: Engine, container: str, ready: asyncio.Event) -> None:
         log.warning("the engine failed a start that had happened", container=container, reason=str(error))
 
 
-async def _record_start(request: Request, container: str) -> None:
+async def _record_start(engine: Engine, request: Request, container: str) -> None:
+    """Raises ImageMoved: then nothing starts."""
+    if await _resolve(engine, request) != request.subject.image:
+        raise ImageMoved(request.subject.options.image)
     details = _started(request, container)
     await request.trail.record(EventType.EXECUTION_STARTED, Severity.LOW, "allowed", details)
 
@@ -206,10 +208,24 @@ def _save(records: AdoptionRecords, request: Request, container: str) -> None:
         log.warning("sandbox could not be adopted later", sandbox_id=record.sandbox_id, reason=str(error))
 
 
-async def _ready(stream: Stream) -> None:
+async def _first_process(began: asyncio.Future[int], arriving: asyncio.Task[None]) -> int | None:
+    """Its pid, from the sensor that saw our init take its place; None if its own word was all, or faster.
+
+    The sensor is 1.5 ms ahead, and from then on the process is what it will be: it may be looked at.
+    """
+    either: tuple[asyncio.Future[Any], ...] = (began, arriving)
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    if not arriving.done():
+        return began.result()
+    await arriving
+    return None
+
+
+async def _ready(stream: Stream, ready: asyncio.Event) -> None:
     async with asyncio.timeout(READY_DEADLINE_S):
-        ready = await stream.first_byte()
-    if ready != init.READY:
+        word = await stream.first_byte()
+    ready.set()
+    if word != init.READY:
         raise EngineError("the sandbox's init did not start: is the program's folder readable by the engine?")
 
 

@@ -100,7 +100,8 @@ async def _give_input(sandbox: Sandbox) -> None:
 
 
 async def _watch_oom(sandbox: Sandbox) -> None:
-    """In a thread and after the go: under cgroup v1 the kernel takes about 7 ms to register a watch."""
+    """In a thread and after the start: under cgroup v1 the kernel takes about 7 ms to register a watch."""
+    await asyncio.sleep(FIRST_SAMPLE_INTERVAL_S)  # the last sample has the count of who ends sooner
     try:
         sandbox.oom = await asyncio.to_thread(watch_oom, sandbox.cgroup)
     except CgroupGone:

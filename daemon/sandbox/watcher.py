@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Protocol
 
 from daemon.errors import ConfinementError
@@ -12,6 +13,9 @@ from daemon.sandbox.egress import EgressPolicy
 class Watcher(Protocol):
     def expect(self, sandbox: Expectation) -> None:
         """Before its first instruction: from now on every departure from this is a finding."""
+
+    def began(self, container_id: str) -> asyncio.Future[int]:
+        """The pid of the first process of an expected one, once our init is in its place, if that is seen."""
 
     def entering(self, container_id: str, *, allowed: bool) -> None:
         """The daemon itself starts one more program in it: between the two calls that is no finding."""
@@ -28,6 +32,10 @@ class Unwatched:
 
     def expect(self, sandbox: Expectation) -> None:
         del sandbox
+
+    def began(self, container_id: str) -> asyncio.Future[int]:
+        del container_id
+        return asyncio.get_running_loop().create_future()
 
     def entering(self, container_id: str, *, allowed: bool) -> None:
         del container_id, allowed

@@ -15,6 +15,7 @@ BINARY = Path(__file__).with_name("container-kit-init")
 MOUNT_POINT = "/.container-kit-init"
 READY = b"\x06"
 GO = b"go\n"
+GO_FD = 14
 FAREWELL_FD = 15
 
 FLAGS = ("-static", "-Os", "-s", "-Wall", "-Wextra", "-Werror", "-std=gnu11")

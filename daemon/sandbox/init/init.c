@@ -3,13 +3,14 @@
  *
  *   container-kit-init PROGRAM [ARGUMENT...]
  *
- * Protocol: one byte 0x06 on stdout when ready; "go\n" on stdin lets the command run; anything else exits 125.
- * stdin is read byte by byte, so that all that follows is the command's. Exit status: the command's, 128 + n
- * where signal n ended it, 126 or 127 where it cannot be run.
+ * Protocol: one byte 0x06 on stdout when ready; then "go\n" lets the command run, and anything else, or a hang-up
+ * of stdin, exits 125. Exit status: the command's, 128 + n where signal n ended it, 126 or 127 where it cannot
+ * be run. stdin and stdout are the command's otherwise: not a byte of them is read.
  *
- * Descriptor 15 is a pipe that may be opened from outside for reading, by /proc/PID/fd/15. Who has done so
- * reads a byte when the command has ended, and we stay until it closes the pipe, or for a second: the cgroup
- * goes with its last process, and with it what the kernel counted there.
+ * Two pipes may be opened from outside, by /proc/PID/fd/N (proc_pid_fd(5)), past the engine and its delays.
+ * 14: the go is written to it. 15: who has opened it reads a byte when the command has ended, and we stay until
+ * it closes the pipe, or for a second: the cgroup goes with its last process, and with it what the kernel
+ * counted there.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -21,20 +22,21 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <termios.h>
 #include <unistd.h>
 
 enum { REFUSED = 125, CANNOT_RUN = 126, NOT_FOUND = 127, BY_SIGNAL = 128 };
-enum { FAREWELL = 15, FAREWELL_MS = 1000 };
+enum { GO = 14, FAREWELL = 15, FAREWELL_MS = 1000 };
+enum { READING, WRITING };
 
-static void open_farewell(void)
+/* One end of a new pipe, under that number. Returns the other end. */
+static int open_pipe(int number, int end)
 {
 	int ends[2];
 
-	if (pipe2(ends, O_CLOEXEC) < 0 || dup3(ends[1], FAREWELL, O_CLOEXEC) < 0)
+	if (pipe2(ends, O_CLOEXEC) < 0 || dup3(ends[end], number, O_CLOEXEC) < 0)
 		_exit(REFUSED);
-	close(ends[0]);
-	close(ends[1]);
+	close(ends[end]);
+	return ends[!end];
 }
 
 static void leave(int status)
@@ -46,33 +48,31 @@ static void leave(int status)
 	_exit(status);
 }
 
+/* stdin hangs up when the daemon that was to give the go has ended: the engine closes it then. */
 static void wait_for_go(void)
 {
-	static const char go[] = "go\n";
-	char byte;
+	struct pollfd sources[] = { { .fd = GO, .events = POLLIN }, { .fd = STDIN_FILENO } };
+	char word[4];
 
-	for (const char *expected = go; *expected; expected++)
-		if (read(STDIN_FILENO, &byte, 1) != 1 || byte != *expected)
+	while (poll(sources, 2, -1) < 0)
+		if (errno != EINTR)
 			_exit(REFUSED);
+	if (!(sources[0].revents & POLLIN))
+		_exit(REFUSED);
+	if (read(GO, word, sizeof(word)) != 3 || memcmp(word, "go\n", 3) != 0)
+		_exit(REFUSED);
 }
 
-/* A terminal would echo the go into the command's output. */
 static void handshake(void)
 {
 	static const char ready = 0x06;
-	struct termios saved, quiet;
-	int terminal = tcgetattr(STDIN_FILENO, &saved) == 0;
+	int writer = open_pipe(GO, READING); /* held: without any the pipe would read as ended */
 
-	if (terminal) {
-		quiet = saved;
-		quiet.c_lflag &= ~(tcflag_t)ECHO;
-		tcsetattr(STDIN_FILENO, TCSANOW, &quiet);
-	}
 	if (write(STDOUT_FILENO, &ready, 1) != 1)
 		_exit(REFUSED);
 	wait_for_go();
-	if (terminal)
-		tcsetattr(STDIN_FILENO, TCSADRAIN, &saved);
+	close(writer);
+	close(GO);
 }
 
 static int cannot_run(const char *command, int error)
@@ -136,7 +136,7 @@ int main(int argc, char **argv)
 	if (argc < 2)
 		return REFUSED;
 	prctl(PR_SET_DUMPABLE, 0); /* the command has our uid: it must not trace or read us */
-	open_farewell();
+	close(open_pipe(FAREWELL, WRITING));
 	handshake();
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
