@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import grp
 import os
 import signal
@@ -85,6 +86,8 @@ async def _run(
         await _record(executor, EventType.DAEMON_STARTED)
         sweeping = tasks.create_task(remove_leftovers(executor))
         watchdog = tasks.create_task(systemd.watchdog(lambda: None))
+        gc.collect()
+        gc.freeze()  # what is there now stays: no collection in the midst of a launch walks through it again
         systemd.ready()
         log.info("listening", socket=str(settings.socket))
         await stop.wait()

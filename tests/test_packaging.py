@@ -109,8 +109,13 @@ def test_it_is_bound_to_its_platform(wheel: Path) -> None:
 def test_the_installed_init_runs(installed: Path) -> None:
     program = installed / INIT
     assert program.stat().st_mode & 0o777 == 0o755
-    done = subprocess.run([program, "echo", "ran"], input=init.GO, capture_output=True, check=False)
-    assert (done.returncode, done.stdout) == (0, init.READY + b"ran\n")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([program, "echo", "ran"], bufsize=0, **pipes) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(1) == init.READY
+        Path(f"/proc/{process.pid}/fd/{init.GO_FD}").write_bytes(init.GO)
+        assert process.communicate()[0] == b"ran\n"
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize("command", ["container-kitd", "container-kit"])

@@ -10,7 +10,6 @@ import select
 import signal
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -52,18 +51,40 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return init.build(folder / "container-kit-init")
 
 
-def run(program: Path, *command: str, given: bytes = init.GO, path: str = PATH) -> tuple[int, bytes, bytes]:
+def go(pid: int, word: bytes = init.GO) -> None:
+    """As the daemon gives it, once the init is ready."""
+    descriptor = os.open(f"/proc/{pid}/fd/{init.GO_FD}", os.O_WRONLY | os.O_NONBLOCK)
+    os.write(descriptor, word)
+    os.close(descriptor)
+
+
+def init_of(process: subprocess.Popen[bytes]) -> int:
+    """Where unshare is the process itself."""
+    return children(process)[0]
+
+
+def run(
+    program: Path,
+    *command: str,
+    word: bytes = init.GO,
+    given: bytes = b"",
+    path: str = PATH,
+    within: Sequence[str] = (*NAMESPACE, *AS_USER),
+) -> tuple[int, bytes, bytes]:
     """Exit status, stdout after the ready byte, stderr."""
-    done = subprocess.run(
-        [*NAMESPACE, *AS_USER, str(program), *command],
-        input=given,
-        capture_output=True,
-        timeout=DEADLINE_S,
-        check=False,
+    with subprocess.Popen(
+        [*within, str(program), *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
         env={"PATH": path},
-    )
-    assert done.stdout.startswith(init.READY), done.stderr
-    return done.returncode, done.stdout[len(init.READY) :], done.stderr
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(1) == init.READY
+        go(init_of(process), word)
+        output, errors = process.communicate(given, DEADLINE_S)
+    return process.returncode, output, errors
 
 
 @contextmanager
@@ -82,7 +103,7 @@ def started(
         assert process.stdout is not None
         try:
             assert process.stdout.read(1) == init.READY
-            process.stdin.write(init.GO)
+            go(init_of(process) if "unshare" in within else process.pid)
             yield process
         finally:
             end(process)
@@ -131,35 +152,50 @@ class TestHandshake:
             assert process.stdout.read(1) == init.READY
             assert not select.select([process.stdout], [], [], 0.1)[0]
             assert not (tmp_path / "ran").exists()
-            process.stdin.write(init.GO)
+            go(init_of(process))
             assert process.wait(DEADLINE_S) == 0
         assert (tmp_path / "ran").exists()
 
     @pytest.mark.parametrize(
-        "given",
-        [b"", b"g", b"go", b"no\n", b"gone\n", b"GO\n", b"go \n", b"go\r\n", b"\n", b" go\n", b"go\0\n"],
+        "word",
+        [
+            b"g",
+            b"go",
+            b"no\n",
+            b"gone\n",
+            b"GO\n",
+            b"go \n",
+            b"go\r\n",
+            b"\n",
+            b" go\n",
+            b"go\n\n",
+            b"go\0\n",
+        ],
     )
-    def test_anything_but_the_word_is_refused_in_silence(self, program: Path, given: bytes) -> None:
-        assert run(program, "echo", "ran", given=given) == (125, b"", b"")
+    def test_anything_but_the_word_is_refused_in_silence(self, program: Path, word: bytes) -> None:
+        assert run(program, "echo", "ran", word=word) == (125, b"", b"")
 
-    def test_a_refused_init_reads_no_further_than_the_first_wrong_byte(
-        self, program: Path, tmp_path: Path
-    ) -> None:
-        (tmp_path / "input").write_bytes(b"gone\nrest")
-        with (tmp_path / "input").open("rb", buffering=0) as given:
-            done = subprocess.run(
-                [*NAMESPACE, str(program), "true"], stdin=given, stdout=subprocess.DEVNULL, check=False
-            )
-            assert done.returncode == 125
-            assert given.tell() == len(b"gon")
+    def test_no_input_is_taken_for_the_go(self, program: Path) -> None:
+        """Nor does it end when there is none: a hang-up alone says that nobody is left who could give it."""
+        with subprocess.Popen(
+            [*AS_USER, str(program), "echo", "ran"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stdout.read(1) == init.READY
+            process.stdin.write(init.GO)
+            assert not select.select([process.stdout], [], [], 0.1)[0]
+            process.stdin.close()
+            assert process.wait(DEADLINE_S) == 125
+            assert process.stdout.read() == b""
 
     def test_without_a_command_it_is_never_ready(self, program: Path) -> None:
-        done = subprocess.run([str(program)], input=init.GO, capture_output=True, check=False)
+        done = subprocess.run([str(program)], capture_output=True, check=False)
         assert (done.returncode, done.stdout, done.stderr) == (125, b"", b"")
 
     def test_what_follows_is_the_commands_to_the_last_byte(self, program: Path) -> None:
         content = os.urandom(1 << 20) + b"go\n\x06"
-        assert run(program, "cat", given=init.GO + content) == (0, content, b"")
+        assert run(program, "cat", given=content) == (0, content, b"")
 
     def test_the_command_may_get_no_input_at_all(self, program: Path) -> None:
         assert run(program, "cat") == (0, b"", b"")
@@ -188,11 +224,9 @@ class TestExit:
     def test_no_process_left_for_it(self, program: Path) -> None:
         # The limit counts all processes of the user, so one that nobody else has.
         user = ("setpriv", "--reuid=20783", "--regid=20783", "--clear-groups", "prlimit", "--nproc=1")
-        done = subprocess.run(
-            [*NAMESPACE, *user, str(program), "true"], input=init.GO, capture_output=True, check=False
-        )
-        assert done.returncode == 126
-        assert done.stderr == b"container-kit: cannot run true: Resource temporarily unavailable\n"
+        status, _, errors = run(program, "true", within=(*NAMESPACE, *user))
+        assert status == 126
+        assert errors == b"container-kit: cannot run true: Resource temporarily unavailable\n"
 
     def test_path_is_the_commands_own(self, program: Path) -> None:
         assert run(program, "own")[0] == 127
@@ -219,7 +253,7 @@ def heard(program: Path, *command: str) -> Iterator[tuple[int, subprocess.Popen[
         assert process.stdout.read(1) == init.READY
         farewell = os.open(f"/proc/{process.pid}/fd/{init.FAREWELL_FD}", os.O_RDONLY | os.O_NONBLOCK)
         try:
-            process.stdin.write(init.GO)
+            go(process.pid)
             yield farewell, process
         finally:
             process.kill()
@@ -360,8 +394,12 @@ class TestProcesses:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             preexec_fn=unusual,  # noqa: PLW1509  # no thread runs in this test
+            bufsize=0,
         ) as process:
-            output, _ = process.communicate(init.GO, DEADLINE_S)
+            assert process.stdout is not None
+            assert process.stdout.read(1) == init.READY
+            go(process.pid)
+            output, _ = process.communicate(timeout=DEADLINE_S)
         assert process.returncode == 0
         for field in ("SigBlk", "SigIgn", "SigCgt"):
             assert f"{field}:\t{0:016x}\n" in output.decode()
@@ -397,20 +435,16 @@ class TestSecrecy:
         assert run(program, PYTHON, "-c", dumpable)[:2] == (0, b"1\n")
 
 
-def echoes(terminal: int) -> bool:
-    return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
-
-
 @contextmanager
 def on_terminal(program: Path, *command: str) -> Iterator[tuple[int, int, subprocess.Popen[bytes]]]:
-    """The user's side, the program's side, and the process, whose init leads a session there."""
+    """The user's side, the init, which leads a session on the other, and the process around it."""
     ours, theirs = pty.openpty()
     line = [*NAMESPACE, "setsid", "--ctty", str(program), *command]
     try:
         with subprocess.Popen(line, stdin=theirs, stdout=theirs, stderr=theirs) as process:
             try:
                 assert os.read(ours, 1) == init.READY
-                yield ours, theirs, process
+                yield ours, init_of(process), process
             finally:
                 end(process)
     finally:
@@ -419,47 +453,37 @@ def on_terminal(program: Path, *command: str) -> Iterator[tuple[int, int, subpro
 
 
 class TestTerminal:
-    def test_echo_is_off_until_the_go_and_restored(self, program: Path) -> None:
-        with on_terminal(program, "cat") as (ours, theirs, process):
-            assert not echoes(theirs)
-            os.write(ours, init.GO)
-            until(lambda: echoes(theirs))
+    def test_its_settings_are_the_commands(self, program: Path) -> None:
+        with on_terminal(program, "cat") as (ours, pid, process):
+            go(pid)
             os.write(ours, b"typed\n")
             assert read_until(ours, b"typed\r\ntyped\r\n") == b"typed\r\ntyped\r\n"
             os.write(ours, b"\x04")
             assert process.wait(DEADLINE_S) == 0
 
-    def test_all_other_settings_stay(self, program: Path) -> None:
-        with on_terminal(program, "cat") as (ours, theirs, _):
-            settings = termios.tcgetattr(theirs)
-            settings[3] &= ~termios.ICANON
-            settings[3] |= termios.ECHO
-            os.write(ours, init.GO)
-            until(lambda: echoes(theirs))
-            assert termios.tcgetattr(theirs)[3] == settings[3] | termios.ICANON
-
-    def test_input_that_follows_at_once_is_the_commands(self, program: Path) -> None:
-        with on_terminal(program, "head", "-n1") as (ours, _, process):
-            os.write(ours, init.GO + b"at once\n")
+    def test_input_that_came_before_the_go_is_the_commands(self, program: Path) -> None:
+        with on_terminal(program, "head", "-n1") as (ours, pid, process):
+            os.write(ours, b"at once\n")
+            go(pid)
             assert b"at once\r\n" in read_until(ours, b"at once\r\n")
             assert process.wait(DEADLINE_S) == 0
 
     def test_the_command_has_the_terminal(self, program: Path) -> None:
         script = "import os; print(os.tcgetpgrp(0) == os.getpid() == os.getpgrp())"
-        with on_terminal(program, PYTHON, "-c", script) as (ours, _, _process):
-            os.write(ours, init.GO)
+        with on_terminal(program, PYTHON, "-c", script) as (ours, pid, _process):
+            go(pid)
             assert read_until(ours, b"\r\n") == b"True\r\n"
 
     def test_the_interrupt_key_ends_the_command(self, program: Path) -> None:
-        with on_terminal(program, "sh", "-c", "echo up; exec sleep 60") as (ours, _, process):
-            os.write(ours, init.GO)
+        with on_terminal(program, "sh", "-c", "echo up; exec sleep 60") as (ours, pid, process):
+            go(pid)
             read_until(ours, b"up")
             os.write(ours, b"\x03")
             assert process.wait(DEADLINE_S) == 128 + signal.SIGINT
 
     def test_the_stop_key_does_not_strand_the_command(self, program: Path) -> None:
-        with on_terminal(program, "sh", "-c", "echo up; exec cat") as (ours, _, _process):
-            os.write(ours, init.GO)
+        with on_terminal(program, "sh", "-c", "echo up; exec cat") as (ours, pid, _process):
+            go(pid)
             read_until(ours, b"up\r\n")
             os.write(ours, b"\x1a")
             read_until(ours, b"^Z")
@@ -470,20 +494,22 @@ class TestTerminal:
 @pytest.mark.docker
 @pytest.mark.parametrize("profile", sorted(path.stem for path in (PROFILES / "seccomp").glob("*.json")))
 def test_it_needs_no_call_that_a_profile_denies(program: Path, image: str, profile: str) -> None:
-    done = subprocess.run(
-        [
-            *("docker", "run", "--rm", "-i", "--read-only", "--network=none", "--user=1000:1000"),
-            *("--cap-drop=ALL", "--security-opt=no-new-privileges"),
-            f"--security-opt=seccomp={PROFILES}/seccomp/{profile}.json",
-            f"--mount=type=bind,src={program},dst={init.MOUNT_POINT},ro",
-            *("--entrypoint", init.MOUNT_POINT, image, "cat"),
-        ],
-        input=init.GO + b"hello",
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, init.READY + b"hello", b"")
+    name = f"container-kit-test-init-{profile}"
+    line = [
+        *("docker", "run", "--rm", "-i", f"--name={name}", "--read-only", "--network=none"),
+        *("--user=1000:1000", "--cap-drop=ALL", "--security-opt=no-new-privileges"),
+        f"--security-opt=seccomp={PROFILES}/seccomp/{profile}.json",
+        f"--mount=type=bind,src={program},dst={init.MOUNT_POINT},ro",
+        *("--entrypoint", init.MOUNT_POINT, image, "cat"),
+    ]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(line, bufsize=0, **pipes) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(1) == init.READY
+        inspected = subprocess.check_output(["docker", "inspect", "--format={{.State.Pid}}", name])
+        go(int(inspected))
+        output, errors = process.communicate(b"hello", 60)
+    assert (process.returncode, output, errors) == (0, b"hello", b"")
 
 
 class TestBuild:
@@ -499,10 +525,13 @@ class TestBuild:
         destination = init.build(tmp_path / "init")
         old = destination.stat().st_ino
         with subprocess.Popen(
-            [destination, "true"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [destination, "true"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
         ) as process:
+            assert process.stdout is not None
+            assert process.stdout.read(1) == init.READY
             assert init.build(destination).stat().st_ino != old
-            process.communicate(init.GO, DEADLINE_S)
+            go(process.pid)
+            process.communicate(timeout=DEADLINE_S)
         assert process.returncode == 0
         assert list(tmp_path.iterdir()) == [destination]
 
