@@ -253,6 +253,7 @@ def _open(request: Request, container: str, pid: int, stream: Stream, cleanup: A
         farewell=farewell,
         output=OutputLog(options.limits.output),
         durations_ms=request.durations_ms,
+        ended_by_throttling=request.subject.profile.on_throttling.value == "kill",
     )
 
 

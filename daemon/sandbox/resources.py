@@ -46,6 +46,21 @@ def exceeded(before: Usage, after: Usage, limits: Limits) -> list[Exceeded]:
     return [hit for hit in found if hit is not None]
 
 
+class Progress:
+    """Samples of one cgroup, each judged by what it adds; CPU over ten seconds of running time."""
+
+    def __init__(self, start: Usage) -> None:
+        self._last = self._throttling_since = start
+
+    def exceeded(self, now: Usage, limits: Limits) -> list[Exceeded]:
+        found = [hit for hit in exceeded(self._last, now, limits) if hit.kind != ExceededKind.CPU]
+        since, self._last = self._throttling_since, now
+        if (now.periods - since.periods) * limits.cpu_period_us >= THROTTLED_US:
+            self._throttling_since = now
+            found += [hit for hit in exceeded(since, now, limits) if hit.kind == ExceededKind.CPU]
+        return found
+
+
 def workspace_exceeded(workspace: os.statvfs_result) -> list[Exceeded]:
     """Whether the workspace's file system is out of blocks or of inodes; a total of 0 means no limit."""
     limit, used = (

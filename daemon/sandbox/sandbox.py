@@ -46,6 +46,8 @@ class Sandbox:
     farewell: Farewell
     output: OutputLog
     durations_ms: dict[str, float]
+    ended_by_throttling: bool = False
+    """Its profile wants it dead once it has been at its CPU limit for long."""
     oom: OomWatch | None = None
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
     started_s: float = field(default_factory=time.monotonic)

@@ -22,6 +22,7 @@ OUTPUT_DRAIN_S = 2.0
 KILL_DEADLINE_S = 30.0
 AT_START = Usage(0, 0, 0, 0, 0, 0, 0)  # counters begin with the cgroup: what came before a sample counts
 OOM_MESSAGE = "container killed: memory limit exceeded"
+THROTTLED_MESSAGE = "container killed: CPU limit held for too long"
 
 
 async def supervise(engine: Engine, sandbox: Sandbox) -> ExecutionResult:
@@ -50,7 +51,7 @@ async def _oom_killed(engine: Engine, sandbox: Sandbox, samples: _Samples) -> bo
 async def _until_exit(engine: Engine, sandbox: Sandbox, samples: _Samples) -> int:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_watch_oom(sandbox))
-        beside = [tasks.create_task(work) for work in (_give_input(sandbox), _sample(sandbox, samples))]
+        beside = [tasks.create_task(w) for w in (_give_input(sandbox), _sample(engine, sandbox, samples))]
         output = tasks.create_task(_read_output(sandbox))
         status = await _exit_status(engine, sandbox, samples.ended)
         await asyncio.wait([output], timeout=OUTPUT_DRAIN_S)
@@ -109,13 +110,21 @@ async def _watch_oom(sandbox: Sandbox) -> None:
     asyncio.get_running_loop().add_reader(sandbox.oom.fileno(), sandbox.oom.killed)
 
 
-async def _sample(sandbox: Sandbox, samples: _Samples) -> None:
+async def _sample(engine: Engine, sandbox: Sandbox, samples: _Samples) -> None:
     """Until the cgroup is gone. Each kind of excess is reported once a sandbox."""
     with suppress(CgroupGone):
         while True:
             await asyncio.sleep(samples.interval_s)
             for excess in samples.take():
                 await _exceeded(sandbox, excess.kind, excess.limit, excess.message)
+                if excess.kind == resources.ExceededKind.CPU and sandbox.ended_by_throttling:
+                    await _end_throttled(engine, sandbox)
+
+
+async def _end_throttled(engine: Engine, sandbox: Sandbox) -> None:
+    sandbox.killed = True
+    sandbox.message = sandbox.message or THROTTLED_MESSAGE
+    await engine.kill(sandbox.container_id)
 
 
 async def _exceeded(sandbox: Sandbox, kind: str, limit: float, message: str) -> None:
@@ -132,6 +141,7 @@ class _Samples:
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self._seen: set[str] = set()
+        self._progress = resources.Progress(AT_START)
         self.usage: Usage | None = None
         self.found_last: list[resources.Exceeded] = []
         self.complete = False
@@ -140,9 +150,9 @@ class _Samples:
 
     def take(self) -> list[resources.Exceeded]:
         """What was exceeded for the first time; memory is the OOM watch's to tell. Raises CgroupGone."""
-        before, self.usage = self.usage, self._sandbox.cgroup.usage()
+        self.usage = self._sandbox.cgroup.usage()
         self.interval_s = min(SAMPLE_INTERVAL_S, self.interval_s * 2)
-        exceeded = resources.exceeded(before or AT_START, self.usage, self._sandbox.limits)
+        exceeded = self._progress.exceeded(self.usage, self._sandbox.limits)
         exceeded += resources.workspace_exceeded(self._sandbox.workspace.statvfs())
         new = [e for e in exceeded if e.kind not in self._seen and e.kind != resources.ExceededKind.MEMORY]
         self._seen.update(e.kind for e in new)

@@ -9,8 +9,8 @@ from contextlib import suppress
 
 from daemon.errors import SensorError
 from daemon.events import Event, LimitReached, Process, Tier
-from daemon.sandbox.cgroup import Cgroup, CgroupGone, Usage
-from daemon.sandbox.resources import THROTTLED_US, Exceeded, ExceededKind, exceeded
+from daemon.sandbox.cgroup import Cgroup, CgroupGone
+from daemon.sandbox.resources import Exceeded, Progress
 
 INTERVAL_S = 0.5
 
@@ -94,18 +94,8 @@ class _Counters:
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.cgroup = Cgroup.of_pid(pid)
-        self._last = self._throttling_since = self.cgroup.usage()
+        self._progress = Progress(self.cgroup.usage())
 
     def hits(self) -> list[Exceeded]:
-        """CPU is judged over stretches of ten seconds of running time. Raises CgroupGone."""
-        now, limits = self.cgroup.usage(), self.cgroup.limits()
-        found = [hit for hit in exceeded(self._last, now, limits) if hit.kind != ExceededKind.CPU]
-        since, self._last = self._throttling_since, now
-        if _periods(since, now) * limits.cpu_period_us >= THROTTLED_US:
-            self._throttling_since = now
-            found += [hit for hit in exceeded(since, now, limits) if hit.kind == ExceededKind.CPU]
-        return found
-
-
-def _periods(before: Usage, after: Usage) -> int:
-    return after.periods - before.periods
+        """Raises CgroupGone."""
+        return self._progress.exceeded(self.cgroup.usage(), self.cgroup.limits())
