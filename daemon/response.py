@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -27,6 +28,7 @@ from daemon.sensing import Sensing
 from daemon.sensors.abi import InKernel
 
 QUEUED = 10_000
+WRITTEN_AT_ONCE = 64
 CONTROL_PLANE = "daemon"
 
 log = structlog.get_logger()
@@ -37,6 +39,16 @@ class Action(StrEnum):
     PAUSE = "pause"
     QUARANTINE = "quarantine"
     KILL = "kill"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is to follow a finding. `found_ns`: when a detector had it, CLOCK_MONOTONIC."""
+
+    finding: Finding
+    record: FindingRecord
+    action: Action
+    found_ns: int
 
 
 class Responder:
@@ -58,7 +70,8 @@ class Responder:
         self._audit = audit
         self._expected = expected
         self._unmanaged = unmanaged
-        self._queue: asyncio.Queue[tuple[Finding, FindingRecord, Action]] = asyncio.Queue(QUEUED)
+        self._queue: asyncio.Queue[Answer] = asyncio.Queue(QUEUED)
+        self._writing = asyncio.Semaphore(WRITTEN_AT_ONCE)
 
     def publish(self, finding: Finding, expected: Expectation) -> None:
         """At once: the ledger, and a kill by the kernel. The rest follows in `run`."""
@@ -70,20 +83,31 @@ class Responder:
         if action is Action.KILL and sandbox is not None:
             self._executor.kill_now(sandbox, f"container killed: security violation: {finding.rule.title}")
         if entry.news:
-            self._enqueue(finding, entry.record, action)
+            self._enqueue(Answer(finding, entry.record, action, time.monotonic_ns()))
 
     async def run(self) -> None:
-        while True:
-            finding, record, action = await self._queue.get()
-            with suppress(AuditError):  # the log said so itself, and the ledger has the finding
-                await self._answer(finding, record, action)
+        """One action after the other; the log takes several events at once, in their order."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                answer = await self._queue.get()
+                if answer.action is not Action.ALERT:
+                    answer.record.action = await self._act(answer.record, answer.action)
+                await self._writing.acquire()
+                tasks.create_task(self._write(self._event(answer)))
 
-    def _enqueue(self, finding: Finding, record: FindingRecord, action: Action) -> None:
+    async def _write(self, event: SecurityAuditEvent) -> None:
         try:
-            self._queue.put_nowait((finding, record, action))
+            with suppress(AuditError):  # the log said so itself, and the ledger has the finding
+                await self._audit.record(event)
+        finally:
+            self._writing.release()
+
+    def _enqueue(self, answer: Answer) -> None:
+        try:
+            self._queue.put_nowait(answer)
         except asyncio.QueueFull:
             self.dropped += 1
-            log.exception("finding not audited: the queue is full", rule=record.rule_id)
+            log.exception("finding not audited: the queue is full", rule=answer.record.rule_id)
 
     def _sandbox(self, sandbox_id: str | None) -> Sandbox | None:
         """None for a container of somebody else, and for one that was forgotten."""
@@ -96,11 +120,6 @@ class Responder:
             return self._unmanaged if finding.severity is Severity.CRITICAL else Action.ALERT
         profile = self._executor.profiles.get(sandbox.options.profile)
         return Action(profile.response.value.of(finding.severity))
-
-    async def _answer(self, finding: Finding, record: FindingRecord, action: Action) -> None:
-        if action is not Action.ALERT:
-            record.action = await self._act(record, action)
-        await self._audit.record(self._event(finding, record))
 
     async def _act(self, record: FindingRecord, action: Action) -> str:
         """What was done, or why it could not be."""
@@ -142,11 +161,13 @@ class Responder:
             with suppress(SensorError):  # its processes are gone already
                 ebpf.respond(event.sandbox, InKernel.KILL_ON_DRIFT | InKernel.KILL_ON_FOREIGN)
 
-    def _event(self, finding: Finding, record: FindingRecord) -> SecurityAuditEvent:
+    def _event(self, answer: Answer) -> SecurityAuditEvent:
+        record, seen_ns = answer.record, answer.finding.event.time_ns
         details: dict[str, Any] = record.model_dump(
             mode="json", exclude={"sandbox_id", "session_id", "trace_id"}
         )
-        details["response_latency_ms"] = round((time.monotonic_ns() - finding.event.time_ns) / 1e6, 3)
+        details["detection_latency_ms"] = round((answer.found_ns - seen_ns) / 1e6, 3)
+        details["response_latency_ms"] = round((time.monotonic_ns() - seen_ns) / 1e6, 3)
         return SecurityAuditEvent(
             session_id=record.session_id or record.container_id[:32] or CONTROL_PLANE,
             event_type=EventType.SECURITY_VIOLATION,

@@ -117,7 +117,7 @@ def _score(lines: list[dict[str, Any]], running: Daemon) -> dict[str, Any]:
     ambiguous = [line for line in lines if line["kind"] == "attack" and line["ambiguous"]]
     benign = [line for line in lines if line["kind"] == "benign"]
     latencies_ms = sorted(
-        event["details"]["response_latency_ms"]
+        event["details"]["detection_latency_ms"]
         for event in running.events()
         if event["event_type"] == "SECURITY_VIOLATION" and event["details"].get("container_id")
     )
