@@ -40,7 +40,8 @@ class AuditLog:
         _lock(path, self._file)
         self.last_written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         """Before this one was opened: the last sign of life of an earlier daemon."""
-        self._seq = _last_seq(path)
+        self._seq = self._durable = _last_seq(path)
+        self._offsets: dict[int, int] = {}
         _end_torn_line(path, self._file)
         self._recent: deque[SecurityAuditEvent] = deque(maxlen=REMEMBERED)
         self._batch: list[bytes] = []
@@ -94,6 +95,7 @@ class AuditLog:
 
     def _publish(self, event: SecurityAuditEvent) -> None:
         self._recent.append(event)
+        self._durable = max(self._durable, event.seq)
         self.on_record(event)
         news, self._news = self._news, asyncio.Event()
         news.set()
@@ -120,6 +122,30 @@ class AuditLog:
                 seq = event.seq
                 yield event
             await news.wait()
+
+    async def read(self, after: int, limit: int) -> list[SecurityAuditEvent]:
+        """Durable events after that number, in order, at most `limit`."""
+        return await asyncio.to_thread(self._read, after, limit, self._durable)
+
+    async def wait_beyond(self, seq: int) -> None:
+        """Until an event after that number is durable."""
+        while self._durable <= seq:
+            await self._news.wait()
+
+    def _read(self, after: int, limit: int, newest: int) -> list[SecurityAuditEvent]:
+        found: list[SecurityAuditEvent] = []
+        with self.path.open("rb") as log:
+            log.seek(self._offsets.pop(after, 0))
+            while len(found) < limit and (line := log.readline(2 * LINE_LIMIT_BYTES)):
+                with suppress(ValidationError):  # a torn line
+                    event = SecurityAuditEvent.model_validate_json(line)
+                    if event.seq > newest:
+                        break
+                    if event.seq > after:
+                        found.append(event)
+            if found and len(self._offsets) < 64 and found[-1].seq <= newest:
+                self._offsets[found[-1].seq] = log.tell() if len(found) == limit else 0
+        return found
 
     def close(self) -> None:
         self._writer.shutdown(wait=True)
