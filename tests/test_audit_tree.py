@@ -1,4 +1,4 @@
-"""The tree against the known answers of Certificate Transparency, and against itself."""
+"""The tree against a root that Certificate Transparency tests with, and against itself."""
 
 from __future__ import annotations
 
@@ -22,6 +22,21 @@ def grown(lines: list[bytes]) -> Tree:
 def test_empty_tree_and_empty_leaf_are_those_of_the_rfc() -> None:
     assert Tree().root() == root_of([]) == sha256(b"").digest()
     assert leaf_hash(b"").hex() == "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"
+
+
+def test_eight_leaves_have_the_root_that_certificate_transparency_tests_with() -> None:
+    texts = (
+        "",
+        "00",
+        "10",
+        "2021",
+        "3031",
+        "40414243",
+        "5051525354555657",
+        "606162636465666768696a6b6c6d6e6f",
+    )
+    tree = grown([bytes.fromhex(text) for text in texts])
+    assert tree.root().hex() == "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328"
 
 
 def test_three_leaves_by_hand() -> None:
