@@ -11,6 +11,10 @@ class PolicyError(Exception):
     """A request asks for more than it may have; the message names what and says what to do."""
 
 
+class RequestError(Exception):
+    """What was asked for cannot be had, whoever asks."""
+
+
 class EngineError(Exception):
     """The Docker Engine refused or failed a call; `status` is its HTTP status, 0 where it never answered."""
 

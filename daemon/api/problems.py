@@ -19,6 +19,7 @@ from daemon.errors import (
     ImageNotFound,
     PolicyError,
     QuotaExceeded,
+    RequestError,
 )
 from daemon.sandbox.executor import ExecutionBlocked
 from daemon.sandbox.report import SecurityReport
@@ -70,7 +71,7 @@ class NotYours(ApiError):
         super().__init__(types.NOT_FOUND, not_found(what).problem.detail)
 
 
-def of_exception(error: Exception) -> ApiError:  # noqa: PLR0911  # one line an error
+def of_exception(error: Exception) -> ApiError:  # noqa: PLR0911, PLR0912  # one line an error
     match error:
         case ApiError():
             return error
@@ -78,6 +79,8 @@ def of_exception(error: Exception) -> ApiError:  # noqa: PLR0911  # one line an 
             return _invalid(error)
         case ExecutionBlocked():
             return _blocked(error)
+        case RequestError():
+            return ApiError(types.INVALID_REQUEST, str(error), reasons=[str(error)])
         case QuotaExceeded():
             return ApiError(types.QUOTA_EXCEEDED, str(error), headers=_retry_after(error.retry_after_s))
         case PolicyError():

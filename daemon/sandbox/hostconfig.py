@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from daemon.errors import RequestError
 from daemon.sandbox import init, seccomp
 from daemon.sandbox.environment import Environment
 from daemon.sandbox.facts import EngineFacts, ImageFacts
@@ -55,10 +56,13 @@ def networked(options: SandboxOptions, profile: Profile) -> bool:
 
 
 def argv(options: SandboxOptions, image: ImageFacts) -> list[str]:
-    """As Docker does it: naming a program drops the image's arguments too."""
+    """As Docker does it: naming a program drops the image's arguments too. Raises RequestError."""
     if options.command:
         return [*options.command, *options.args]
-    return [*image.entrypoint, *(options.args or image.cmd)]
+    found = [*image.entrypoint, *(options.args or image.cmd)]
+    if not found:
+        raise RequestError("command: the image has none of its own: name the program to run")
+    return found
 
 
 def create_body(

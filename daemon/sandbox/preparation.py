@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,17 +17,16 @@ import structlog
 
 from daemon.audit.record import Actor, EventType
 from daemon.audit.trail import Trail
-from daemon.errors import AttestationError, EngineError
+from daemon.errors import AttestationError, EngineError, ImageNotFound
 from daemon.expectation import Expectation
 from daemon.findings import Severity
 from daemon.sandbox import attest, init
 from daemon.sandbox.adoption import AdoptionRecord, AdoptionRecords
-from daemon.sandbox.cgroup import Cgroup
+from daemon.sandbox.cgroup import Cgroup, CgroupGone
 from daemon.sandbox.checks import Subject
 from daemon.sandbox.clock import timed
 from daemon.sandbox.engine import Engine
 from daemon.sandbox.expected import of_launched
-from daemon.sandbox.facts import ImageFacts
 from daemon.sandbox.farewell import Farewell
 from daemon.sandbox.first_process import first_pid
 from daemon.sandbox.hostconfig import WORKSPACE
@@ -111,14 +110,17 @@ async def prepare(
             await starting
             pid = int((await engine.inspect(container))["State"]["Pid"])
     with timed(durations_ms, "attest"):
-        sandbox = _open(request, container, pid, stream, cleanup)
-        await _attest(request, sandbox, (await inspecting)["Image"])
+        image_id = (await inspecting)["Image"]
+        with _alive():
+            sandbox = _open(request, container, pid, stream, cleanup)
+            await _attest(request, sandbox, image_id)
         if subject.egress is not None:
             await watcher.confine(container, pid, subject.egress)
         if subject.options.files:
             await asyncio.to_thread(_write_files, sandbox.workspace, subject.options)
         await arriving
-        sandbox.farewell.open()
+        with _alive():
+            sandbox.farewell.open()
         await recording
         await saving
     return sandbox
@@ -152,13 +154,17 @@ def _expected(request: Request, container: str) -> Expectation:
     return of_launched(container, subject.body, request.trail.sandbox_id, subject.options, subject.profile)
 
 
-async def _resolve(engine: Engine, request: Request) -> ImageFacts | None:
-    """Beside the start, which takes longer; what was created is the image's id. None: there is no answer."""
+async def _confirm(engine: Engine, request: Request) -> None:
+    """Beside the start, which takes longer; what was created is the image's id. Raises ImageMoved."""
     if not request.from_memory:
-        return request.subject.image
-    with suppress(EngineError):
-        return await engine.image(request.subject.options.image)
-    return None
+        return
+    name = request.subject.options.image
+    try:
+        image = await engine.image(name)
+    except ImageNotFound as error:
+        raise ImageMoved(name) from error
+    if image != request.subject.image:
+        raise ImageMoved(name)
 
 
 async def _create(engine: Engine, request: Request, cleanup: AsyncExitStack) -> str:
@@ -184,9 +190,8 @@ async def _start(engine: Engine, container: str, ready: asyncio.Event) -> None:
 
 
 async def _record_start(engine: Engine, request: Request, container: str) -> None:
-    """Raises ImageMoved: then nothing starts."""
-    if await _resolve(engine, request) != request.subject.image:
-        raise ImageMoved(request.subject.options.image)
+    """Raises ImageMoved: then nothing is said to have started."""
+    await _confirm(engine, request)
     details = _started(request, container)
     await request.trail.record(EventType.EXECUTION_STARTED, Severity.LOW, "allowed", details)
 
@@ -255,6 +260,15 @@ def _open(request: Request, container: str, pid: int, stream: Stream, cleanup: A
         durations_ms=request.durations_ms,
         ended_by_throttling=request.subject.profile.on_throttling.value == "kill",
     )
+
+
+@contextmanager
+def _alive() -> Iterator[None]:
+    """What of the first process can no longer be found is its end, and no error of ours."""
+    try:
+        yield
+    except (OSError, CgroupGone) as error:
+        raise EngineError("the sandbox's first process ended before its program could run") from error
 
 
 async def _attest(request: Request, sandbox: Sandbox, image_id: str) -> None:

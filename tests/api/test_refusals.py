@@ -121,6 +121,13 @@ def test_a_wrong_option_is_named(running: Daemon, path: str, options: dict[str, 
     assert len(answer.body) < 2000  # what was wrong is not sent back
 
 
+@pytest.mark.parametrize("path", ["/v1/sandboxes", "/v1/validate"])
+def test_an_image_without_a_command_needs_one(running: Daemon, image: str, path: str) -> None:
+    answer = running.request("POST", path, {"image": image})
+    assert (answer.status, answer.json()["type"]) == (422, "/problems/invalid-request")
+    assert answer.json()["reasons"] == ["command: the image has none of its own: name the program to run"]
+
+
 def test_every_wrong_option_is_named_at_once(running: Daemon) -> None:
     body = {"user": -1, "limits": {"pids": 1}, "nope": 1}
     reasons = running.request("POST", "/v1/sandboxes", body).json()["reasons"]
