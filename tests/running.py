@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
@@ -114,12 +114,23 @@ class Daemon:
 
     def containers(self) -> int:
         """How many this daemon made that are still there, running or not; another may use the same engine."""
+        with self._engine() as client:
+            return len(self._own(client))
+
+    def remove_containers(self) -> None:
+        """What it could not remove itself."""
+        with self._engine() as client:
+            for container in self._own(client):
+                client.remove_container(container["Id"], force=True)
+
+    def _own(self, client: docker.APIClient) -> list[dict[str, Any]]:
         own = f"{INSTANCE_LABEL}={instance(self.state / 'audit/audit.jsonl')}"
-        client = docker.APIClient(base_url="unix:///run/docker.sock", version="1.41")
-        try:
-            return len(client.containers(all=True, filters={"label": own}))
-        finally:
-            client.close()
+        listed: list[dict[str, Any]] = client.containers(all=True, filters={"label": own})
+        return listed
+
+    @staticmethod
+    def _engine() -> closing[docker.APIClient]:
+        return closing(docker.APIClient(base_url="unix:///run/docker.sock", version="1.41"))
 
 
 @contextmanager

@@ -155,7 +155,7 @@ class Executor:
         return await self._judge(request.subject.options, request.actor, request.trail.trace_id)
 
     async def _run(self, request: Request, launched: asyncio.Future[Sandbox]) -> None:
-        async with AsyncExitStack() as cleanup, together() as tasks, _failure_recorded(request.trail):
+        async with AsyncExitStack() as cleanup, _failure_recorded(request.trail), together() as tasks:
             sandbox = await prepare(self.engine, self.watcher, self.records, request, cleanup, tasks)
             give_go(sandbox.pid, sandbox.pidfd)
             sandbox.started_s = time.monotonic()

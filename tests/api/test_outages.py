@@ -58,6 +58,7 @@ class TestEngineAway:
             yield started
             with suppress(OSError):
                 proxy.mend()  # so that its sandboxes can be ended
+        started.remove_containers()
 
     def test_it_starts_without_and_works_once_it_is_there(self, tmp_path: Path, image: str) -> None:
         with engine_proxy(tmp_path) as proxy:
@@ -121,6 +122,7 @@ class TestEngineAway:
         assert launch(behind, image, wait=True).json()["exit_code"] == 0
         failed = [e["details"]["reason"] for e in behind.events() if e["event_type"] == "EXECUTION_FAILED"]
         assert len(failed) == (0 if call == b"/images/" else 1)
+        assert all("Docker Engine" in reason for reason in failed)
 
     def test_a_removal_that_failed_is_made_good(self, behind: Daemon, proxy: EngineProxy, image: str) -> None:
         sandbox = launch(behind, image, "sleep", "2").json()
