@@ -18,10 +18,11 @@ from aiohttp import web
 from daemon import systemd
 from daemon.api.access import Access
 from daemon.api.server import application
+from daemon.audit.key import SigningKey, signing_key
 from daemon.audit.log import AuditLog
 from daemon.audit.record import EventType, SecurityAuditEvent
 from daemon.delivery.deliveries import Deliveries
-from daemon.errors import ConfigError, EngineError
+from daemon.errors import AuditError, ConfigError, EngineError
 from daemon.findings import Severity
 from daemon.guard import Guard
 from daemon.ledger import Ledger, boot_clock
@@ -35,6 +36,8 @@ from daemon.sandbox.profile import Profiles
 from daemon.sandbox.sandbox import Registry
 from daemon.settings import Settings, settings_file
 
+CHECKPOINT_INTERVAL_S = 1.0
+
 log = structlog.get_logger()
 
 
@@ -47,6 +50,7 @@ async def serve(settings: Settings) -> None:
     async with AsyncExitStack() as cleanup:
         profiles = Profiles(settings.profile_dirs)
         listener = _listen(settings, cleanup)
+        key = signing_key(settings.state_dir / "audit")
         audit = AuditLog(settings.state_dir / "audit" / "audit.jsonl")
         cleanup.callback(audit.close)
         engine = Engine(settings.engine_socket)
@@ -62,7 +66,7 @@ async def serve(settings: Settings) -> None:
         metrics.observe(deliveries.all)
         access = Access(settings.callers, registry)
         app = application(executor, access, audit, ledger, metrics, guard, deliveries.all)
-        await _run(settings, executor, guard, deliveries, app, listener)
+        await _run(settings, executor, guard, deliveries, app, listener, key)
 
 
 async def _run(
@@ -72,6 +76,7 @@ async def _run(
     deliveries: Deliveries,
     app: web.Application,
     listener: socket.socket,
+    key: SigningKey,
 ) -> None:
     stop = _stop_signal()
     async with asyncio.TaskGroup() as tasks:
@@ -83,7 +88,9 @@ async def _run(
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         await web.SockSite(runner, listener).start()
+        await _tell_recovery(executor.audit)
         await _record(executor, EventType.DAEMON_STARTED)
+        sealing = tasks.create_task(_seal(executor.audit, key))
         sweeping = tasks.create_task(remove_leftovers(executor))
         watchdog = tasks.create_task(systemd.watchdog(lambda: None))
         gc.collect()
@@ -98,7 +105,34 @@ async def _run(
         sweeping.cancel()
         watching.cancel()
         delivering.cancel()
+        sealing.cancel()
     await _record(executor, EventType.DAEMON_STOPPED)
+    await executor.audit.checkpoint(key)
+
+
+async def _seal(audit: AuditLog, key: SigningKey) -> None:
+    """Until cancelled: every second a checkpoint, while there are events."""
+    while True:
+        await asyncio.sleep(CHECKPOINT_INTERVAL_S)
+        with suppress(AuditError):  # whoever recorded the events was told
+            await audit.checkpoint(key)
+
+
+async def _tell_recovery(audit: AuditLog) -> None:
+    if audit.torn_bytes:
+        details = {
+            "cut_bytes": audit.torn_bytes,
+            "reason": "a crash had left part of a line; nobody relied on it",
+        }
+        await audit.record(
+            SecurityAuditEvent(
+                session_id="daemon",
+                event_type=EventType.AUDIT_RECOVERED,
+                severity=Severity.MEDIUM,
+                action="recorded",
+                details=details,
+            )
+        )
 
 
 async def _recover(executor: Executor) -> None:

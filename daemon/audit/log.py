@@ -10,16 +10,22 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from daemon.audit.record import SecurityAuditEvent
+from daemon.audit.key import SigningKey
+from daemon.audit.record import EventType, SecurityAuditEvent
+from daemon.audit.tree import Tree
 from daemon.errors import AuditError
+from daemon.findings import Severity
 
 REMEMBERED = 10_000
 WAITING_LIMIT_BYTES = 16 << 20
 LINE_LIMIT_BYTES = 64 * 1024
+HEAD = "checkpoint"
+"""The file beside the log that holds the newest note: what is cut off behind it is missed."""
 
 
 class AuditLog:
@@ -42,7 +48,11 @@ class AuditLog:
         """Before this one was opened: the last sign of life of an earlier daemon."""
         self._seq = self._durable = _last_seq(path)
         self._offsets: dict[int, int] = {}
-        _end_torn_line(path, self._file)
+        self.torn_bytes = _end_torn_line(path, self._file)
+        """What a crash had left of a line that nobody was told of, and that was cut off now."""
+        self._tree = _tree_of(path)
+        self._checkpointed = 0
+        """Lines under the last checkpoint, itself included."""
         self._recent: deque[SecurityAuditEvent] = deque(maxlen=REMEMBERED)
         self._batch: list[bytes] = []
         self._waiting_bytes = 0
@@ -53,13 +63,36 @@ class AuditLog:
 
     async def record(self, event: SecurityAuditEvent) -> SecurityAuditEvent:
         """Raises AuditError when the disk refuses it: what it is about must then not happen."""
+        await self._make_room()
+        return await self._keep(self._take(event))
+
+    async def checkpoint(self, key: SigningKey) -> None:
+        """One more line that stands for all before it, if there are new ones. Raises AuditError."""
+        if self._tree.size == self._checkpointed:
+            return
+        await self._make_room()
+        note = key.sign(self._tree.size, self._tree.root())
+        event = self._take(_checkpoint(note))
+        self._checkpointed = self._tree.size
+        await self._keep(event)
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._write_head, note)
+
+    async def _make_room(self) -> None:
         if self._waiting_bytes > WAITING_LIMIT_BYTES:
             async with self._committing:
                 await self._commit()  # what waits already, or nothing more is taken
+
+    def _take(self, event: SecurityAuditEvent) -> SecurityAuditEvent:
+        """Its number, its place in the tree and its place among those that wait for the disk: all one."""
         self._seq += 1
         event = event.model_copy(update={"seq": self._seq})
-        self._batch.append(_line(event))
+        line = _line(event)
+        self._tree.append(line)
+        self._batch.append(line + b"\n")
         self._waiting_bytes += len(self._batch[-1])
+        return event
+
+    async def _keep(self, event: SecurityAuditEvent) -> SecurityAuditEvent:
         # Whoever gets the lock first commits for all who came by then; they find the batch empty, and a
         # failed commit leaves its lines in it, so that nobody takes an event for durable that is not.
         async with self._committing:
@@ -92,6 +125,13 @@ class AuditLog:
             with suppress(OSError):  # an append-only file (chattr +a) keeps the half line
                 os.ftruncate(self._file, before)
             raise
+
+    def _write_head(self, note: str) -> None:
+        """For who verifies: so many lines there were. Lost in a crash, an older one serves as well."""
+        head = self.path.with_name(HEAD)
+        with suppress(OSError):  # the log itself has it, and is what says that the disk is full
+            head.with_suffix(".new").write_text(note, encoding="utf-8")
+            head.with_suffix(".new").replace(head)
 
     def _publish(self, event: SecurityAuditEvent) -> None:
         self._recent.append(event)
@@ -164,11 +204,30 @@ def _lock(path: Path, file: int) -> None:
 def _line(event: SecurityAuditEvent) -> bytes:
     line = event.model_dump_json(exclude_none=True).encode()
     if len(line) > LINE_LIMIT_BYTES:
-        event = event.model_copy(
-            update={"details": {"cut": f"details of {len(line)} bytes were too long to record"}}
-        )
-        line = event.model_dump_json(exclude_none=True).encode()
-    return line + b"\n"
+        cut = {
+            "cut": f"an event of {len(line)} bytes was too long to record",
+            "sha256": sha256(line).hexdigest(),
+        }
+        line = event.model_copy(update={"details": cut}).model_dump_json(exclude_none=True).encode()
+    return line
+
+
+def _checkpoint(note: str) -> SecurityAuditEvent:
+    return SecurityAuditEvent(
+        session_id="daemon",
+        event_type=EventType.AUDIT_CHECKPOINT,
+        severity=Severity.LOW,
+        action="recorded",
+        details={"checkpoint": note},
+    )
+
+
+def _tree_of(path: Path) -> Tree:
+    tree = Tree()
+    with path.open("rb") as log:
+        for line in log:
+            tree.append(line.removesuffix(b"\n"))
+    return tree
 
 
 def _last_seq(path: Path) -> int:
@@ -184,9 +243,18 @@ def _last_seq(path: Path) -> int:
     return 0
 
 
-def _end_torn_line(path: Path, file: int) -> None:
-    """What a crash left of a line, which nobody was told of, stays as it is, and the next one begins anew."""
+def _end_torn_line(path: Path, file: int) -> int:
+    """What a crash left of a line, which nobody was told of, is cut off. Returns its size in bytes.
+
+    An append-only file (chattr +a) keeps it, and the next line begins anew.
+    """
+    size = path.stat().st_size
     with path.open("rb") as log:
-        log.seek(max(0, path.stat().st_size - 1))
-        if log.read(1) not in {b"", b"\n"}:
+        log.seek(max(0, size - 4 * LINE_LIMIT_BYTES))
+        torn = len(log.read().rpartition(b"\n")[2])
+    if torn:
+        try:
+            os.ftruncate(file, size - torn)
+        except PermissionError:
             os.write(file, b"\n")
+    return torn

@@ -7,7 +7,7 @@ import os
 import click
 
 from daemon import __version__
-from daemon.cli import completion, cp, events, host, images, run, sandboxes, validate
+from daemon.cli import audit, completion, cp, events, host, images, run, sandboxes, validate
 from daemon.cli.errors import EXIT_FAILED, CommandError
 from daemon.cli.show import print_error
 
@@ -71,6 +71,7 @@ for command in (
     cp.cp,
     events.events,
     events.findings,
+    audit.audit,
     images.images,
     host.profiles,
     host.doctor,

@@ -1,0 +1,142 @@
+"""`container-kit audit`: the log itself, read from the disk; no daemon is asked, so root alone can."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from daemon.cli.errors import CommandError
+from daemon.cli.events import SEVERITIES
+from daemon.cli.show import clean, print_json
+
+STATE_DIR = "/var/lib/container-kit"
+EXIT_BROKEN = 1
+
+
+@click.group()
+@click.option(
+    "--state-dir",
+    envvar="CONTAINER_KIT_STATE_DIR",
+    default=STATE_DIR,
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="The daemon's `state_dir`.",
+)
+@click.pass_context
+def audit(ctx: click.Context, state_dir: Path) -> None:
+    """Verify and read the audit log."""
+    ctx.obj = state_dir / "audit" / "audit.jsonl"
+
+
+@audit.command()
+@click.option("--key", "key_line", help="What `audit key` printed, kept elsewhere.")
+@click.option("--against", multiple=True, type=click.File("r"), help="A checkpoint that was kept elsewhere.")
+@click.option("--prove", type=int, metavar="SEQ", help="Print a proof that this event is in the log.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def verify(
+    log: Path, key_line: str | None, against: tuple[Any, ...], prove: int | None, as_json: bool
+) -> None:
+    """Check that no line was changed, moved, added or lost. Exits 1 if one was."""
+    from daemon.audit import verify as checking
+
+    with _said():
+        verifier = _verifier(log, key_line)
+        if prove is not None:
+            print_json(checking.prove(log, verifier, prove))
+            return
+        found = checking.verify(log, verifier, [file.read() for file in against])
+    if as_json:
+        print_json({name: getattr(found, name) for name in found.__slots__})
+    else:
+        click.echo(f"{found.lines} lines, {found.sealed} of them under {found.checkpoints} checkpoints")
+        for problem in found.problems:
+            click.secho(clean(problem), fg="red")
+    click.get_current_context().exit(EXIT_BROKEN if found.problems else 0)
+
+
+@audit.command()
+@click.pass_obj
+def key(log: Path) -> None:
+    """Print the key that verifies checkpoints: keep it where this host cannot change it."""
+    with _said():
+        click.echo(str(_verifier(log, None)))
+
+
+@audit.command()
+@click.option("--since", type=click.DateTime(), help="From this time on, UTC.")
+@click.option("--until", type=click.DateTime(), help="Before this time, UTC.")
+@click.option("--session", help="Of one session.")
+@click.option("--sandbox", help="Of one sandbox.")
+@click.option("--severity", type=click.Choice(SEVERITIES), help="This one or a graver one.")
+@click.option("--type", "event_type", help="Such as EXECUTION_BLOCKED.")
+@click.option("--format", "form", default="plain", show_default=True, help="As the exporters write it.")
+@click.pass_obj
+def query(log: Path, /, form: str, **wanted: Any) -> None:
+    """Print events, one a line, also those that the daemon no longer remembers."""
+    from daemon.delivery.encoding import NAMES, encoded
+
+    if form not in NAMES:
+        raise CommandError("no such format", f"one of {', '.join(NAMES)}")
+    for event in _events(log):
+        if _matches(event, **wanted):
+            click.echo(encoded(event, form))
+
+
+def _events(log: Path) -> Iterator[Any]:
+    """A line that a crash tore is passed over; `verify` counts it."""
+    from pydantic import ValidationError
+
+    from daemon.audit.record import SecurityAuditEvent
+
+    with log.open("rb") as lines:
+        for line in lines:
+            try:
+                yield SecurityAuditEvent.model_validate_json(line)
+            except ValidationError:
+                continue
+
+
+def _matches(
+    event: Any,
+    since: datetime | None,
+    until: datetime | None,
+    session: str | None,
+    sandbox: str | None,
+    severity: str | None,
+    event_type: str | None,
+) -> bool:
+    from daemon.findings import Severity
+
+    if since is not None and event.timestamp < since.replace(tzinfo=UTC):
+        return False
+    if until is not None and event.timestamp >= until.replace(tzinfo=UTC):
+        return False
+    if severity is not None and not event.severity.at_least(Severity(severity)):
+        return False
+    return (
+        session in {None, event.session_id}
+        and sandbox in {None, event.sandbox_id}
+        and event_type in {None, event.event_type}
+    )
+
+
+def _verifier(log: Path, key_line: str | None) -> Any:
+    from daemon.audit.key import Verifier
+
+    return Verifier.parse(key_line or (log.parent / "key.pub").read_text(encoding="ascii"))
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    from daemon.errors import AuditError
+
+    try:
+        yield
+    except AuditError as error:
+        raise CommandError("the audit log cannot be verified", str(error)) from error
