@@ -21,8 +21,9 @@ SEQ_DIGITS = 19
 POSITIONS = (
     "Server-sent events; follow=true goes on as they happen. Last-Event-ID begins after that event. "
     'An event of type GAP, {"first": number, "last": number}, stands for those that the daemon no longer '
-    "remembers: they are in the audit log."
+    "remembers: they are in the audit log. AUDIT_CHECKPOINT, one a second, comes when `type` asks for it."
 )
+CHECKPOINT = EventType.AUDIT_CHECKPOINT
 
 
 class Events:
@@ -95,7 +96,7 @@ class _Filter:
     def passes(self, event: SecurityAuditEvent) -> bool:
         return (
             self._session in {None, event.session_id}
-            and self._type in {None, event.event_type}
+            and (self._type == event.event_type or (self._type is None and event.event_type != CHECKPOINT))
             and self._severity in {None, event.severity}
         )
 
