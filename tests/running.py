@@ -114,6 +114,11 @@ class Daemon:
         lines = map(json.loads, (self.state / "audit/audit.jsonl").read_text().splitlines())
         return [line for line in lines if line["event_type"] != "AUDIT_CHECKPOINT"]
 
+    def newest(self) -> int:
+        """The number of the last event."""
+        last = (self.state / "audit/audit.jsonl").read_text().splitlines()[-1]
+        return int(json.loads(last)["seq"])
+
     def containers(self) -> int:
         """How many this daemon made that are still there, running or not; another may use the same engine."""
         with self._engine() as client:

@@ -104,7 +104,7 @@ async def prepare(
         # Before the caller knows of it: who has an id finds its sandbox again after a crash.
         cleanup.callback(records.remove, request.trail.sandbox_id)
         saving = tasks.create_task(asyncio.to_thread(_save, records, request, container))
-        arriving = tasks.create_task(_ready(stream, ready))
+        arriving = tasks.create_task(_ready(engine, stream, ready))
         pid = await _first_process(watcher.began(container), arriving)
         if pid is None and (pid := first_pid(container, subject.engine)) is None:
             await starting
@@ -226,10 +226,12 @@ async def _first_process(began: asyncio.Future[int], arriving: asyncio.Task[None
     return None
 
 
-async def _ready(stream: Stream, ready: asyncio.Event) -> None:
+async def _ready(engine: Engine, stream: Stream, ready: asyncio.Event) -> None:
     async with asyncio.timeout(READY_DEADLINE_S):
         word = await stream.first_byte()
     ready.set()
+    if not word:
+        await engine.ping()  # an engine that is gone takes the stream with it
     if word != init.READY:
         raise EngineError("the sandbox's init did not start: is the program's folder readable by the engine?")
 

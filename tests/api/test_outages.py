@@ -122,7 +122,7 @@ class TestEngineAway:
         assert launch(behind, image, wait=True).json()["exit_code"] == 0
         failed = [e["details"]["reason"] for e in behind.events() if e["event_type"] == "EXECUTION_FAILED"]
         assert len(failed) == (0 if call == b"/images/" else 1)
-        assert all("Docker Engine" in reason for reason in failed)
+        assert ["Docker Engine" in reason for reason in failed] == [True] * len(failed), failed
 
     def test_a_removal_that_failed_is_made_good(self, behind: Daemon, proxy: EngineProxy, image: str) -> None:
         sandbox = launch(behind, image, "sleep", "2").json()
@@ -176,8 +176,7 @@ class TestAuditDisk:
             assert doctor["audit disk"]["ok"] is False
             (disk / "ballast").unlink()
             assert launch(started, image, wait=True).json()["exit_code"] == 0
-            seqs = [event["seq"] for event in started.events()]
-            assert seqs == list(range(1, len(seqs) + 1))
+            assert started.newest() == (started.state / "audit/audit.jsonl").read_bytes().count(b"\n")
 
 
 def start(folder: Path, config: str) -> subprocess.CompletedProcess[str]:
