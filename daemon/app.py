@@ -58,7 +58,7 @@ async def serve(settings: Settings) -> None:
         registry = Registry(settings.retained_sandboxes)
         metrics = Metrics(registry)
         cleanup.callback(metrics.close)
-        audit.on_record = metrics.count
+        audit.on_record, audit.on_commit = metrics.count, metrics.committed
         executor = Executor(engine, HostState(engine), profiles, audit, registry)
         ledger = Ledger(boot_clock(time.time_ns(), time.monotonic_ns()))
         guard = Guard(settings, executor, ledger)

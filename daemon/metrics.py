@@ -15,6 +15,8 @@ from daemon.audit.record import EventType, SecurityAuditEvent
 from daemon.delivery.delivery import Delivery
 from daemon.sandbox.sandbox import Registry
 
+COMMIT_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
 
 class Metrics:
     def __init__(self, registry: Registry) -> None:
@@ -33,6 +35,15 @@ class Metrics:
         self._requests.add(0)
         for event_type in EventType:
             self._events.add(0, {"type": event_type})
+        self._commits = meter.create_histogram(
+            "container_kit_audit_commit",
+            unit="s",
+            description="how long the disk took for a batch of events",
+            explicit_bucket_boundaries_advisory=COMMIT_BUCKETS_S,
+        )
+
+    def committed(self, took_s: float) -> None:
+        self._commits.record(took_s)
 
     def count(self, event: SecurityAuditEvent) -> None:
         self._events.add(1, {"type": event.event_type})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,6 +19,7 @@ from daemon.audit.log import AuditLog
 from daemon.audit.record import EventType, SecurityAuditEvent
 from daemon.errors import AuditError
 from daemon.findings import Severity
+from tests.benchmarks import audit_kills
 
 SIZE_KIB = 64
 
@@ -139,3 +142,24 @@ async def test_what_waits_for_room_is_bounded(small_disk: Path, monkeypatch: pyt
     assert kept == list(range(1, len(kept) + 1))
     assert len(kept) < 10
     log.close()
+
+
+async def test_when_its_writing_process_is_killed_nothing_is_lost_or_written_twice(
+    tmp_path: Path,
+) -> None:
+    log = AuditLog(tmp_path / "log")
+    for number in range(20):
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(5):
+                tasks.create_task(log.record(event(str(number))))
+            if number % 4 == 1:
+                os.kill(log._appending.pid, signal.SIGKILL)
+    log.close()
+    assert [line["seq"] for line in lines(tmp_path / "log")] == list(range(1, 101))
+
+
+def test_what_was_said_to_be_durable_outlives_the_daemon(tmp_path: Path) -> None:
+    """A few of the kills of `python -m tests.benchmarks.audit_kills`."""
+    found = audit_kills.campaign(tmp_path, 8)
+    assert found["acknowledged"] > 0
+    assert (found["missing"], found["twice"], found["problems"]) == (0, 0, [])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from daemon.audit.appending import Appending
 from daemon.audit.key import SigningKey
 from daemon.audit.record import EventType, SecurityAuditEvent
 from daemon.audit.tree import Tree
@@ -24,6 +25,8 @@ from daemon.findings import Severity
 REMEMBERED = 10_000
 WAITING_LIMIT_BYTES = 16 << 20
 LINE_LIMIT_BYTES = 64 * 1024
+LOCK_DEADLINE_S = 2.0
+"""The writing process of a daemon that was killed holds the lock until its last batch is on the disk."""
 HEAD = "checkpoint"
 """The file beside the log that holds the newest note: what is cut off behind it is missed."""
 
@@ -57,9 +60,11 @@ class AuditLog:
         self._batch: list[bytes] = []
         self._waiting_bytes = 0
         self._committing = asyncio.Lock()
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="audit")
+        self._appending = Appending(self._file)
         self._news = asyncio.Event()
         self.on_record: Callable[[SecurityAuditEvent], None] = lambda _: None
+        self.on_commit: Callable[[float], None] = lambda _: None
+        """Told how many seconds the disk took for a batch."""
 
     async def record(self, event: SecurityAuditEvent) -> SecurityAuditEvent:
         """Raises AuditError when the disk refuses it: what it is about must then not happen."""
@@ -75,7 +80,7 @@ class AuditLog:
         event = self._take(_checkpoint(note))
         self._checkpointed = self._tree.size
         await self._keep(event)
-        await asyncio.get_running_loop().run_in_executor(self._writer, self._write_head, note)
+        await asyncio.to_thread(self._write_head, note)
 
     async def _make_room(self) -> None:
         if self._waiting_bytes > WAITING_LIMIT_BYTES:
@@ -104,27 +109,16 @@ class AuditLog:
     async def _commit(self) -> None:
         """Raises AuditError."""
         count = len(self._batch)
-        data = b"".join(self._batch)
+        data, begin_s = b"".join(self._batch), time.monotonic()
         try:
-            await asyncio.get_running_loop().run_in_executor(self._writer, self._write, data)
+            await self._appending.append(data)
         except OSError as error:
             raise AuditError(
                 f"{self.path}: cannot be written: {error.strerror}; free space or repair the disk"
             ) from error
         del self._batch[:count]
         self._waiting_bytes -= len(data)
-
-    def _write(self, data: bytes) -> None:
-        """All of it or nothing: half a line would spoil the next one."""
-        before = os.fstat(self._file).st_size
-        try:
-            while data:
-                data = data[os.write(self._file, data) :]
-            os.fdatasync(self._file)
-        except OSError:
-            with suppress(OSError):  # an append-only file (chattr +a) keeps the half line
-                os.ftruncate(self._file, before)
-            raise
+        self.on_commit(time.monotonic() - begin_s)
 
     def _write_head(self, note: str) -> None:
         """For who verifies: so many lines there were. Lost in a crash, an older one serves as well."""
@@ -188,17 +182,22 @@ class AuditLog:
         return found
 
     def close(self) -> None:
-        self._writer.shutdown(wait=True)
+        self._appending.close()
         os.close(self._file)
 
 
 def _lock(path: Path, file: int) -> None:
     """Two writers would give one number to two events, and end each other's sandboxes."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(file)
-        raise AuditError(f"{path}: another daemon writes it: stop it, or set another state_dir") from error
+    deadline_s = time.monotonic() + LOCK_DEADLINE_S
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > deadline_s:
+                os.close(file)
+                message = f"{path}: another daemon writes it: stop it, or set another state_dir"
+                raise AuditError(message) from error
+            time.sleep(0.05)
 
 
 def _line(event: SecurityAuditEvent) -> bytes:

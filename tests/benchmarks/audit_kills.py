@@ -1,0 +1,100 @@
+"""Daemons that are killed while they record: `python -m tests.benchmarks.audit_kills [KILLS]`.
+
+A child process records events on one audit log, prints the id of each once it is durable, and is killed with
+SIGKILL at a random moment; the next one goes on. In the end every printed id must be in the log, once, and
+the log must be whole. Every third time its writing process is killed first. Prints one line of JSON last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from daemon import ROOT
+from daemon.audit.key import signing_key
+from daemon.audit.log import AuditLog
+from daemon.audit.record import EventType, SecurityAuditEvent
+from daemon.audit.verify import verify
+from daemon.findings import Severity
+
+WRITERS = 8
+LONGEST_S = 0.15
+
+
+async def record_for_ever(folder: Path) -> None:
+    key, log = signing_key(folder), AuditLog(folder / "log")
+
+    async def write(writer: int) -> None:
+        while True:
+            event = await log.record(
+                SecurityAuditEvent(
+                    session_id=f"writer-{writer}",
+                    event_type=EventType.EXECUTION_STARTED,
+                    severity=Severity.LOW,
+                    action="allowed",
+                    details={"text": "x" * random.randrange(2000)},
+                )
+            )
+            print(event.id, flush=True)
+
+    async with asyncio.TaskGroup() as tasks:
+        for writer in range(WRITERS):
+            tasks.create_task(write(writer))
+        print("writer", log._appending.pid, flush=True)
+        while True:
+            await asyncio.sleep(0.02)
+            await log.checkpoint(key)
+
+
+def killed(folder: Path, number: int) -> list[str]:
+    """What one child was told is durable."""
+    command = [sys.executable, "-m", "tests.benchmarks.audit_kills", "--record", str(folder)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        writing_pid = int(child.stdout.readline().split()[1])
+        time.sleep(random.random() * LONGEST_S)
+        if number % 3 == 0:
+            os.kill(writing_pid, signal.SIGKILL)
+            time.sleep(random.random() * LONGEST_S)
+        child.kill()
+        told = child.stdout.read()
+    return told.splitlines()[:-1] if not told.endswith("\n") else told.splitlines()
+
+
+def campaign(folder: Path, kills: int) -> dict[str, Any]:
+    told = [line for number in range(kills) for line in killed(folder, number)]
+    log = AuditLog(folder / "log")  # it cuts off what the last one left of a line
+    log.close()
+    seen = Counter(json.loads(line)["id"] for line in (folder / "log").read_bytes().splitlines())
+    found = verify(folder / "log", signing_key(folder).verifier)
+    return {
+        "kills": kills,
+        "acknowledged": len(told),
+        "missing": len(set(told) - set(seen)),
+        "twice": sum(count > 1 for count in seen.values()),
+        "lines": found.lines,
+        "checkpoints": found.checkpoints,
+        "problems": found.problems,
+    }
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--record"]:
+        asyncio.run(record_for_ever(Path(sys.argv[2])))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        print(json.dumps(campaign(Path(folder), int(sys.argv[1]) if len(sys.argv) > 1 else 1000)))
+
+
+if __name__ == "__main__":
+    main()
