@@ -9,10 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from daemon.errors import ConfigError, PolicyError
 from daemon.findings import Severity
+from daemon.images.reference import pattern
 from daemon.sandbox.egress import Ceiling as Destinations
 from daemon.sandbox.options import Name
 from daemon.units import Duration, Size
@@ -78,7 +79,7 @@ class Profile(_Part):
     capabilities: Choice[list[str]]
     mounts: Choice[list[str]]
     environment: Choice[list[str]]
-    registries: Choice[list[str]]
+    registries: Choice[list[Annotated[str, AfterValidator(pattern)]]]
     local_images: Choice[bool]
     pull: Choice[bool]
     runtimes: Choice[list[Name]]
