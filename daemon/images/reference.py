@@ -83,7 +83,7 @@ def _check_characters(text: str) -> None:
 
 def _split(text: str, name: str) -> tuple[str, str]:
     first, slash, rest = name.partition("/")
-    named = bool(slash) and ("." in first or ":" in first or first == "localhost" or first.lower() != first)
+    named = bool(slash) and (_like_a_host(first) or first.lower() != first)
     registry, repository = (_registry(text, first), rest) if named else (DEFAULT_REGISTRY, name)
     if registry == DEFAULT_REGISTRY and "/" not in repository:
         repository = f"library/{repository}"
@@ -92,6 +92,11 @@ def _split(text: str, name: str) -> tuple[str, str]:
     if len(registry) + 1 + len(repository) > NAME_CHARACTERS:
         raise BadReference(text, f"the name has over {NAME_CHARACTERS} characters")
     return registry, repository
+
+
+def _like_a_host(first: str) -> bool:
+    """Of the first part of a name: Docker's own rule."""
+    return "." in first or ":" in first or first == "localhost"
 
 
 def _registry(text: str, host: str) -> str:
@@ -128,7 +133,7 @@ class Pattern:
     def of(cls, text: str) -> Pattern:
         """Of "ghcr.io", "ghcr.io/team/tool", "ghcr.io/team/*" or "ghcr.io/team/**". Raises BadReference."""
         registry, slash, path = text.partition("/")
-        if not is_host(registry):
+        if not (is_host(registry) and _like_a_host(registry)):
             raise BadReference(text, "must begin with a registry in full, as docker.io, without wildcards")
         parts = tuple(path.split("/")) if slash else ()
         for number, part in enumerate(parts, 1):

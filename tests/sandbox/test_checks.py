@@ -40,13 +40,13 @@ from daemon.sandbox.environment import environment as make_environment
 from daemon.sandbox.facts import EngineFacts, HostFacts, ImageFacts
 from daemon.sandbox.hostconfig import create_body
 from daemon.sandbox.options import SandboxOptions
-from daemon.sandbox.profile import Profile, load_profile
+from daemon.sandbox.profile import Profile, load_profile, profile_files
 from daemon.sandbox.report import Control, RiskLevel, Threat
 from daemon.sandbox.risk import assess
 
 LOW, MEDIUM, HIGH, CRITICAL = RiskLevel
 FOLDER = Path(__file__).parents[2] / "profiles"
-PROFILES = {path.stem: load_profile(path) for path in FOLDER.glob("*.toml")}
+PROFILES = {path.stem: load_profile(path) for path in profile_files(FOLDER)}
 APPARMOR = PROFILES["strict"].apparmor.value
 DIGEST = "sha256:" + "ab" * 32
 NAME = "python:3.12-slim"
