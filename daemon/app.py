@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
-from daemon import systemd
+from daemon import PROFILES, systemd
 from daemon.api.access import Access
 from daemon.api.server import application
 from daemon.audit.log import AuditLog
@@ -24,6 +24,9 @@ from daemon.delivery.deliveries import Deliveries
 from daemon.errors import ConfigError, EngineError
 from daemon.findings import Severity
 from daemon.guard import Guard
+from daemon.images.examination import Examination
+from daemon.images.gate import Gate
+from daemon.images.policy import load_policy
 from daemon.ledger import Ledger, boot_clock
 from daemon.metrics import Metrics
 from daemon.sandbox import init
@@ -46,6 +49,7 @@ async def serve(settings: Settings) -> None:
         )
     async with AsyncExitStack() as cleanup:
         profiles = Profiles(settings.profile_dirs)
+        gate = _gate(settings)
         listener = _listen(settings, cleanup)
         audit = AuditLog(settings.state_dir / "audit" / "audit.jsonl")
         cleanup.callback(audit.close)
@@ -55,7 +59,7 @@ async def serve(settings: Settings) -> None:
         metrics = Metrics(registry)
         cleanup.callback(metrics.close)
         audit.on_record = metrics.count
-        executor = Executor(engine, HostState(engine), profiles, audit, registry)
+        executor = Executor(engine, HostState(engine), profiles, gate, audit, registry)
         ledger = Ledger(boot_clock(time.time_ns(), time.monotonic_ns()))
         guard = Guard(settings, executor, ledger)
         deliveries = Deliveries(settings.exporters, settings_file(), audit, settings.state_dir)
@@ -63,6 +67,15 @@ async def serve(settings: Settings) -> None:
         access = Access(settings.callers, registry)
         app = application(executor, access, audit, ledger, metrics, guard, deliveries.all)
         await _run(settings, executor, guard, deliveries, app, listener)
+
+
+def _gate(settings: Settings) -> Gate:
+    """With the policy beside the profiles. Raises ConfigError."""
+    examination = Examination(
+        settings.engine_socket, settings.state_dir / "images", settings.state_dir / "osv"
+    )
+    examination.clean()
+    return Gate(load_policy([PROFILES, *settings.profile_dirs]), examination)
 
 
 async def _run(

@@ -45,7 +45,7 @@ async def test_fifty_at_once_are_one(source: Source) -> None:
 async def test_an_error_is_told_to_all_who_wait_and_not_kept(source: Source) -> None:
     cache: SingleFlight[str, int] = SingleFlight(8)
     source.error = OSError("broken")
-    asyncio.get_running_loop().call_soon(source.go.set)
+    asyncio.get_running_loop().call_later(0.01, source.go.set)
     told = await asyncio.gather(*(cache.get("a", source.make) for _ in range(5)), return_exceptions=True)
     assert [str(error) for error in told] == ["broken"] * 5
     assert source.asked == 1

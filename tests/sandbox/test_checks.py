@@ -17,6 +17,7 @@ from daemon.sandbox import init
 from daemon.sandbox.checks import (
     Check,
     Subject,
+    Verdict,
     apparmor,
     capabilities,
     devices,
@@ -35,6 +36,7 @@ from daemon.sandbox.checks import (
     seccomp,
     user,
 )
+from daemon.sandbox.checks import gate as gate_check
 from daemon.sandbox.checks.inventory import CHECKS
 from daemon.sandbox.environment import environment as make_environment
 from daemon.sandbox.facts import EngineFacts, HostFacts, ImageFacts
@@ -61,6 +63,7 @@ ENGINE = EngineFacts(
     runtimes=("crun", "runc"), default_runtime="runc", live_restore=True, swarm=False, swap_limit=True,
     warnings=(),
 )  # fmt: skip
+JUDGED = Control(id="image.policy", detail="covered by a rule")
 HOST = HostFacts(
     apparmor=True, apparmor_profiles=frozenset({APPARMOR}), unmitigated=(), engine_tcp=()
 )  # fmt: skip
@@ -87,6 +90,7 @@ def subject(
     host: HostFacts = HOST,
     body: dict[str, Any] | None = None,
     host_config: dict[str, Any] | None = None,
+    gate: tuple[Verdict, ...] | None = (JUDGED,),
     **options: Any,
 ) -> Subject:
     """What the executor would judge; `body` and `host_config` overwrite parts of the create body."""
@@ -97,7 +101,7 @@ def subject(
     made = create_body(asked, profile, image, engine, variables, apparmor=loaded)
     made.update(body or {})
     made["HostConfig"].update(host_config or {})
-    return Subject(asked, profile, made, variables, image, engine, host)
+    return Subject(asked, profile, made, variables, image, engine, host, gate=gate)
 
 
 def threats(check: Check, judged: Subject) -> list[Threat]:
@@ -214,6 +218,7 @@ BAD: list[Bad] = [
     ),
     (image.check, {"image": "python"}, "image.tag", LOW),
     (image.check, {"image": "docker.io:443/python:latest"}, "image.tag", LOW),
+    (gate_check.check, {"gate": None}, "image.unjudged", HIGH),
     (runtime.check, {"runtime": "kata"}, "runtime", HIGH),
     (runtime.check, {"runtime": "crun", "profile": allow(runtimes=["runc"])}, "runtime", HIGH),
     (engine.check_engine, {"engine": replace(ENGINE, version="19.03.15")}, "engine.old", HIGH),

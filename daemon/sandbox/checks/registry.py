@@ -54,9 +54,7 @@ def _blamed(reference: Reference, patterns: list[Pattern]) -> str:
 
 def _local(subject: Subject) -> Iterator[Verdict]:
     if subject.profile.local_images.value:
-        yield Control(
-            id="registry", detail="built or imported on this host; signature and content were not checked"
-        )
+        yield Control(id="registry", detail="built or imported on this host")
     else:
         yield _threat("untrusted registry: the image is local", "use an image of a trusted registry")
 
