@@ -32,6 +32,7 @@ daemon serves that document at `/openapi.json`. In the examples `$S` is the sock
 CURL = "curl -s --unix-socket $S"
 EXAMPLES = {
     ("post", "/v1/validate"): [f"""{CURL} http://d/v1/validate --json '{{"image": "busybox", "user": 0}}'"""],
+    ("post", "/v1/images/check"): [f"""{CURL} http://d/v1/images/check --json '{{"image": "busybox"}}'"""],
     ("post", "/v1/sandboxes"): [
         f"{CURL} 'http://d/v1/sandboxes?wait=true' -H 'Idempotency-Key: 8c1f' --json '",
         """    {"image": "busybox", "command": ["cat", "in.txt"], "files": {"in.txt": "hello"}}'""",
