@@ -24,6 +24,7 @@ from daemon.delivery.deliveries import Deliveries
 from daemon.errors import ConfigError, EngineError
 from daemon.findings import Severity
 from daemon.guard import Guard
+from daemon.images.changes import follow
 from daemon.images.examination import Examination
 from daemon.images.gate import Gate
 from daemon.images.policy import load_policy
@@ -49,7 +50,7 @@ async def serve(settings: Settings) -> None:
         )
     async with AsyncExitStack() as cleanup:
         profiles = Profiles(settings.profile_dirs)
-        gate = _gate(settings)
+        policy = load_policy([PROFILES, *settings.profile_dirs])
         listener = _listen(settings, cleanup)
         audit = AuditLog(settings.state_dir / "audit" / "audit.jsonl")
         cleanup.callback(audit.close)
@@ -59,6 +60,8 @@ async def serve(settings: Settings) -> None:
         metrics = Metrics(registry)
         cleanup.callback(metrics.close)
         audit.on_record = metrics.count
+        examination = _examination(settings)
+        gate = Gate(policy, examination)
         executor = Executor(engine, HostState(engine), profiles, gate, audit, registry)
         ledger = Ledger(boot_clock(time.time_ns(), time.monotonic_ns()))
         guard = Guard(settings, executor, ledger)
@@ -69,13 +72,10 @@ async def serve(settings: Settings) -> None:
         await _run(settings, executor, guard, deliveries, app, listener)
 
 
-def _gate(settings: Settings) -> Gate:
-    """With the policy beside the profiles. Raises ConfigError."""
-    examination = Examination(
-        settings.engine_socket, settings.state_dir / "images", settings.state_dir / "osv"
-    )
-    examination.clean()
-    return Gate(load_policy([PROFILES, *settings.profile_dirs]), examination)
+def _examination(settings: Settings) -> Examination:
+    made = Examination(settings.engine_socket, settings.state_dir / "images", settings.state_dir / "osv")
+    made.clean()
+    return made
 
 
 async def _run(
@@ -91,6 +91,7 @@ async def _run(
         executor.tasks = tasks
         watching = tasks.create_task(guard.run())
         delivering = tasks.create_task(deliveries.run())
+        following = tasks.create_task(follow(executor.engine, executor.host, executor.gate.examination))
         await guard.ready()
         await _recover(executor)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -111,6 +112,7 @@ async def _run(
         sweeping.cancel()
         watching.cancel()
         delivering.cancel()
+        following.cancel()
     await _record(executor, EventType.DAEMON_STOPPED)
 
 

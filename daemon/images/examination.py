@@ -20,6 +20,7 @@ from daemon.images.child import Unscannable
 from daemon.images.contents import ImageContents
 from daemon.images.findings import ImageIssue, ScanResult
 from daemon.images.osv.index import INDEX
+from daemon.images.reference import is_id
 from daemon.images.save import save
 from daemon.images.sbom import ContentsStore
 from daemon.images.scanners.builtin import BuiltinScanner, not_understood, now
@@ -83,7 +84,13 @@ class Examination:
         """It is no longer on this host."""
         self._scans.forget(lambda key: key[0] == image_id)
         self._issues.forget(lambda key: key[0] == image_id)
-        self._store.remove(image_id)
+        if is_id(image_id):
+            self._store.remove(image_id)
+
+    def keep_only(self, image_ids: set[str]) -> None:
+        """What went while nobody looked is forgotten now."""
+        for image_id in self._store.image_ids() - image_ids:
+            self.forget(image_id)
 
     def clean(self) -> None:
         """What a daemon left that was killed while it read, and what other releases read."""

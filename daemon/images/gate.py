@@ -37,6 +37,10 @@ class Examined(Protocol):
 
     async def issues(self, image_id: str, tags: tuple[str, ...]) -> tuple[ImageIssue, ...]: ...
 
+    def forget(self, image_id: str) -> None: ...
+
+    def keep_only(self, image_ids: set[str]) -> None: ...
+
 
 class SignatureCheck(Protocol):
     async def __call__(
@@ -71,7 +75,7 @@ class Gate:
         clock: Callable[[], datetime] = now,
     ) -> None:
         self._policy = policy
-        self._examination = examination
+        self.examination = examination
         self._verify = verify
         self._clock = clock
 
@@ -143,7 +147,7 @@ class Gate:
     async def _contents(self, candidate: Candidate, duties: list[Duty]) -> list[Verdict]:
         verdicts: list[Verdict] = []
         for limit in _limits(duties):
-            scan = await self._examination.scan(candidate.image.id, limit.max_scan_age)
+            scan = await self.examination.scan(candidate.image.id, limit.max_scan_age)
             exceptions = [
                 one
                 for one in self._policy.exceptions
@@ -158,7 +162,7 @@ class Gate:
         if worst is None:
             return []
         try:
-            issues = await self._examination.issues(candidate.image.id, candidate.image.tags)
+            issues = await self.examination.issues(candidate.image.id, candidate.image.tags)
         except Unscannable as error:
             reason = f"its configuration and layers cannot be read: {str(error)[:1000]}"
             return [_denied("image.unread", reason, "see docs/scanning.md for what is not read")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from daemon import PROFILES
+from daemon import PROFILES, __version__
 from daemon.cli import main
 from daemon.images.osv import index
 from daemon.images.policy import FILE
@@ -254,6 +255,20 @@ def test_a_new_database_is_asked_anew_and_none_is_no_excuse(gated: Gated) -> Non
     finally:
         database.with_suffix(".gone").rename(database)
         gated.advisories(*ADVISORIES)
+
+
+def test_what_was_read_of_an_image_goes_with_it(gated: Gated) -> None:
+    name = gated.pushed("scanned/going:1", *alpine({"musl": "1.2.4-r2"}))
+    assert gated.threats(name) == {}
+    image = gated.images.client.images.get(name)
+    read = gated.daemon.state / "images" / __version__ / f"{image.id.removeprefix('sha256:')}.json"
+    assert read.is_file()
+    assert [path.name for path in read.parents[1].iterdir()] == [__version__]
+    gated.images.client.images.remove(image.id, force=True)
+    deadline_s = time.monotonic() + 30
+    while read.exists() and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    assert not read.exists()
 
 
 def test_the_command_says_it_by_its_exit_status(gated: Gated) -> None:
