@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
-from daemon import systemd
+from daemon import PROFILES, systemd
 from daemon.api.access import Access
 from daemon.api.server import application
 from daemon.audit.key import SigningKey, signing_key
@@ -25,6 +25,10 @@ from daemon.delivery.deliveries import Deliveries
 from daemon.errors import AuditError, ConfigError, EngineError
 from daemon.findings import Severity
 from daemon.guard import Guard
+from daemon.images.changes import follow
+from daemon.images.examination import Examination
+from daemon.images.gate import Gate
+from daemon.images.policy import load_policy
 from daemon.ledger import Ledger, boot_clock
 from daemon.metrics import Metrics
 from daemon.sandbox import init
@@ -49,6 +53,7 @@ async def serve(settings: Settings) -> None:
         )
     async with AsyncExitStack() as cleanup:
         profiles = Profiles(settings.profile_dirs)
+        policy = load_policy([PROFILES, *settings.profile_dirs])
         listener = _listen(settings, cleanup)
         key = signing_key(settings.state_dir / "audit")
         audit = AuditLog(settings.state_dir / "audit" / "audit.jsonl")
@@ -59,7 +64,9 @@ async def serve(settings: Settings) -> None:
         metrics = Metrics(registry)
         cleanup.callback(metrics.close)
         audit.on_record, audit.on_commit = metrics.count, metrics.committed
-        executor = Executor(engine, HostState(engine), profiles, audit, registry)
+        examination = _examination(settings)
+        gate = Gate(policy, examination)
+        executor = Executor(engine, HostState(engine), profiles, gate, audit, registry)
         ledger = Ledger(boot_clock(time.time_ns(), time.monotonic_ns()))
         guard = Guard(settings, executor, ledger)
         deliveries = Deliveries(settings.exporters, settings_file(), audit, settings.state_dir)
@@ -67,6 +74,12 @@ async def serve(settings: Settings) -> None:
         access = Access(settings.callers, registry)
         app = application(executor, access, audit, ledger, metrics, guard, deliveries.all)
         await _run(settings, executor, guard, deliveries, app, listener, key)
+
+
+def _examination(settings: Settings) -> Examination:
+    made = Examination(settings.engine_socket, settings.state_dir / "images", settings.state_dir / "osv")
+    made.clean()
+    return made
 
 
 async def _run(
@@ -83,6 +96,7 @@ async def _run(
         executor.tasks = tasks
         watching = tasks.create_task(guard.run())
         delivering = tasks.create_task(deliveries.run())
+        following = tasks.create_task(follow(executor.engine, executor.host, executor.gate.examination))
         await guard.ready()
         await _recover(executor)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -106,6 +120,7 @@ async def _run(
         watching.cancel()
         delivering.cancel()
         sealing.cancel()
+        following.cancel()
     await _record(executor, EventType.DAEMON_STOPPED)
     await executor.audit.checkpoint(key)
 

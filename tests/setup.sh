@@ -18,6 +18,7 @@ need apparmor_parser apparmor
 need systemd-analyze systemd
 need mmdebstrap mmdebstrap
 need rsyslogd rsyslog
+need docker-registry docker-registry
 compgen -G '/usr/lib/*/rsyslog/lmnsd_gtls.so' >/dev/null || missing+=(rsyslog-gnutls)
 [ -e /usr/lib/x86_64-linux-gnu/libc.a ] || [ -e /usr/lib/aarch64-linux-gnu/libc.a ] || missing+=(libc6-dev)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)

@@ -71,6 +71,7 @@ def test_it_holds_what_git_has_and_what_is_built(wheel: Path) -> None:
     "pattern",
     [
         "profiles/*.toml",
+        "profiles/images.toml",
         "profiles/seccomp/*.json",
         "profiles/apparmor/*",
         "systemd/*.service",

@@ -16,6 +16,7 @@ from daemon.api.exec import Exec
 from daemon.api.exporters import Exporters
 from daemon.api.files import Files
 from daemon.api.findings import Findings
+from daemon.api.images import Images
 from daemon.api.launching import Launching
 from daemon.api.problem_types import INVALID_QUERY
 from daemon.api.problems import ApiError, problems
@@ -64,6 +65,7 @@ def every_route(
     """In the order of the reference."""
     subjects: tuple[Subject, ...] = (
         Launching(executor, access),
+        Images(executor, access),
         Sandboxes(executor, access),
         Exec(executor, access),
         Attach(executor, access),

@@ -5,11 +5,25 @@ from __future__ import annotations
 import click
 
 from daemon.cli import images_db
+from daemon.cli.connection import call
+from daemon.cli.sandboxes import as_json_option
+from daemon.cli.show import print_json, print_report
 
 
 @click.group()
 def images() -> None:
     """Look into images before they run."""
+
+
+@images.command()
+@click.option("--profile", default="default", show_default=True, help="Whose requirements are meant.")
+@as_json_option
+@click.argument("image")
+def check(profile: str, as_json: bool, image: str) -> None:
+    """Judge IMAGE as a launch would. Exits 1 if it is blocked."""
+    report = call(lambda client: client.check_image(image, profile))
+    print_json(report) if as_json else print_report(report)
+    click.get_current_context().exit(int(report["blocked"]))
 
 
 images.add_command(images_db.db)

@@ -68,6 +68,9 @@ class ContentsStore:
             file.write(contents.to_json())
         os.replace(file.name, path)  # noqa: PTH105  the name is no Path
 
+    def image_ids(self) -> set[str]:
+        return {f"sha256:{path.stem}" for path in self._folder.glob("*.json")}
+
     def remove(self, image_id: str) -> None:
         self._path(image_id).unlink(missing_ok=True)
 

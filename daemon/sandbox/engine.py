@@ -72,6 +72,9 @@ class Engine:
                 ) from error
             raise
 
+    async def image_ids(self) -> set[str]:
+        return {str(image["Id"]) for image in await self._ask("GET", "/images/json?all=true")}
+
     async def create(self, body: dict[str, Any], name: str) -> str:
         made = await self._ask("POST", f"/containers/create?name={quote(name)}", body)
         return str(made["Id"])
@@ -115,9 +118,11 @@ class Engine:
         return listed
 
     @asynccontextmanager
-    async def events(self, actions: Iterable[str]) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
-        """What happens to containers from now on, to the engine's end; entered once subscribed."""
-        filters = json.dumps({"type": ["container"], "event": list(actions)})
+    async def events(
+        self, actions: Iterable[str], kind: str = "container"
+    ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+        """What happens to all of a kind from now on, to the engine's end; entered once subscribed."""
+        filters = json.dumps({"type": [kind], "event": list(actions)})
         url = URL(f"http://docker/v{API}/events").with_query(filters=filters)
         try:
             async with self._http.get(url) as response:

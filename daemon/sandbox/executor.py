@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,20 @@ import structlog
 from daemon.audit.log import AuditLog
 from daemon.audit.record import Actor, EventType
 from daemon.audit.trail import Trail
-from daemon.errors import AttestationError, AuditError, ConfinementError, EngineError, PolicyError
+from daemon.errors import (
+    AttestationError,
+    AuditError,
+    ConfinementError,
+    EngineError,
+    ImageNotFound,
+    PolicyError,
+)
 from daemon.findings import Severity
+from daemon.images.gate import Gate
 from daemon.sandbox.adoption import AdoptionRecord, AdoptionRecords
 from daemon.sandbox.cgroup import CgroupGone
 from daemon.sandbox.checks import Subject
+from daemon.sandbox.checks.inventory import IMAGE_CHECKS
 from daemon.sandbox.clock import timed
 from daemon.sandbox.egress import EgressPolicy, effective
 from daemon.sandbox.engine import INSTANCE_LABEL, LABEL, SESSION_LABEL, Engine
@@ -57,14 +67,22 @@ class Executor:
     """`tasks` must outlive every sandbox: each has one task in it, from its go to its result."""
 
     def __init__(
-        self, engine: Engine, host: HostState, profiles: Profiles, audit: AuditLog, registry: Registry
+        self,
+        engine: Engine,
+        host: HostState,
+        profiles: Profiles,
+        gate: Gate,
+        audit: AuditLog,
+        registry: Registry,
     ) -> None:
         self.engine = engine
         self.host = host
         self.profiles = profiles
+        self.gate = gate
         self.audit = audit
         self.registry = registry
         self.validator = SecurityValidator()
+        self.image_validator = SecurityValidator(IMAGE_CHECKS)
         self.watcher: Watcher = Unwatched()
         self.records = AdoptionRecords(audit.path.parent.parent / "sandboxes")
         self.tasks: asyncio.TaskGroup | None = None
@@ -76,7 +94,17 @@ class Executor:
         self.profiles.get(options.profile)  # what the caller may not ask for is told before what is not there
         return await self._assess(options, await self.host.image(options.image))
 
+    async def check_image(self, image: str, profile: str) -> SecurityReport:
+        """Of the checks of the image alone. Raises as `assess` does."""
+        subject, _ = await self.assess(SandboxOptions(image=image, command=["true"], profile=profile))
+        return await self.image_validator.validate(subject)
+
     async def _assess(self, options: SandboxOptions, image: ImageFacts) -> tuple[Subject, SecurityReport]:
+        subject = await self._subject(options, image)
+        subject = replace(subject, gate=await self.gate.judge(options.image, options.profile, image))
+        return subject, await self.validator.validate(subject)
+
+    async def _subject(self, options: SandboxOptions, image: ImageFacts) -> Subject:
         profile = self.profiles.get(options.profile)
         engine, host = await self.host.engine_facts(), self.host.facts()
         apparmor = profile.apparmor.value if profile.apparmor.value in host.apparmor_profiles else None
@@ -84,8 +112,7 @@ class Executor:
         egress = await self._egress(options, profile)
         resolver = str(egress.resolver) if egress and egress.resolver else None
         body = create_body(options, profile, image, engine, variables, apparmor=apparmor, resolver=resolver)
-        subject = Subject(options, profile, body, variables, image, engine, host, egress)
-        return subject, await self.validator.validate(subject)
+        return Subject(options, profile, body, variables, image, engine, host, egress)
 
     async def _egress(self, options: SandboxOptions, profile: Profile) -> EgressPolicy | None:
         """What the check refuses is confined to nothing here."""
@@ -134,9 +161,10 @@ class Executor:
     async def _assess_quickly(self, options: SandboxOptions) -> tuple[Subject, SecurityReport, bool]:
         """From what the image was last time, if that lets it run: then True, and it must be confirmed."""
         if (image := self.host.remembered_image(options.image)) is not None:
-            subject, report = await self._assess(options, image)
-            if not report.blocked:
-                return subject, report, True
+            with suppress(ImageNotFound):  # gone, and another may have its name by now
+                subject, report = await self._assess(options, image)
+                if not report.blocked:
+                    return subject, report, True
         return *await self.assess(options), False
 
     async def _live(self, request: Request, launched: asyncio.Future[Sandbox]) -> None:
@@ -246,7 +274,8 @@ class Executor:
             return False
         trail = Trail(self.audit, record.sandbox_id, record.session_id, record.owner, record.trace_id)
         try:
-            subject, _ = await self.assess(record.options)
+            image = await self.host.image(record.options.image)
+            subject = await self._subject(record.options, image)
             request = Request(subject, record.report, record.owner, trail, self._labels(trail), {})
             async with AsyncExitStack() as cleanup:
                 sandbox = await take_over(self.engine, self.watcher, request, record.container_id, cleanup)

@@ -39,6 +39,9 @@ class HostState:
     def forget_image(self, name: str) -> None:
         self._images.pop(name, None)
 
+    def forget_images(self) -> None:
+        self._images.clear()
+
     def remembered_image(self, name: str) -> ImageFacts | None:
         """What it was. Who acts on it must ask the engine before it matters."""
         return self._images.get(name)

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from daemon.images.reference import pattern
 from daemon.sandbox.egress import RULES_LIMIT, EgressRule
 from daemon.units import Duration, Size
 
@@ -49,6 +50,7 @@ Path = Annotated[
 RelativePath = Annotated[str, StringConstraints(min_length=1, max_length=4096), AfterValidator(_no_nul)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$")]
 ImageName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.:/@-]{0,510}$")]
+RegistryPattern = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(pattern)]
 EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,254}$")]
 Capability = Annotated[str, StringConstraints(pattern=r"^(CAP_)?[A-Z][A-Z_]{1,31}$")]
 HostNamespace = Literal["pid", "net", "ipc", "uts", "user", "cgroup"]
@@ -62,10 +64,11 @@ class SecurityPolicy(Strict):
     """What the caller lets its own code do; never more than the profile does."""
 
     allow_networking: bool = False
-    trusted_registries: list[Annotated[str, StringConstraints(min_length=1, max_length=255)]] = Field(
+    trusted_registries: list[RegistryPattern] = Field(
         default=[],
         max_length=64,
-        description="narrows the profile's list; empty: the profile's list as it is",
+        description="`ghcr.io`, `ghcr.io/team/tool`, `ghcr.io/team/*` (one more part) or `ghcr.io/team/**` "
+        "(any more): narrows the profile's list; empty: the profile's list as it is",
     )
     egress: list[EgressRule] | None = Field(
         default=None,

@@ -9,10 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from daemon.errors import ConfigError, PolicyError
 from daemon.findings import Severity
+from daemon.images.policy import FILE as IMAGE_POLICY
+from daemon.images.reference import pattern
 from daemon.sandbox.egress import Ceiling as Destinations
 from daemon.sandbox.options import Name
 from daemon.units import Duration, Size
@@ -78,7 +80,7 @@ class Profile(_Part):
     capabilities: Choice[list[str]]
     mounts: Choice[list[str]]
     environment: Choice[list[str]]
-    registries: Choice[list[str]]
+    registries: Choice[list[Annotated[str, AfterValidator(pattern)]]]
     local_images: Choice[bool]
     pull: Choice[bool]
     runtimes: Choice[list[Name]]
@@ -111,11 +113,16 @@ def _first_problem(error: ValidationError) -> str:
     return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
 
 
+def profile_files(folder: Path) -> list[Path]:
+    """The policy of images is beside them, and no profile."""
+    return sorted(path for path in folder.glob("*.toml") if path.name != IMAGE_POLICY)
+
+
 class Profiles:
     """All profiles of the given folders; a file in a later folder replaces one of the same name."""
 
     def __init__(self, folders: Iterable[Path]) -> None:
-        files = {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
+        files = {path.stem: path for folder in folders for path in profile_files(folder)}
         self._by_name = {name: load_profile(path) for name, path in files.items()}
         if not self._by_name:
             raise ConfigError("no profile found: reinstall the program or check the setting `profile_dirs`")

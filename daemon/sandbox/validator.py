@@ -81,8 +81,9 @@ async def _run(check: Check, subject: Subject) -> list[Threat | Control]:
 def digest(subject: Subject) -> str:
     facts = [subject.profile.digest, repr(astuple(subject.image)), repr(astuple(subject.engine))]
     host = [subject.host.apparmor, sorted(subject.host.apparmor_profiles), subject.host.unmitigated]
+    gate = [repr(verdict) for verdict in subject.gate or ()]
     text = json.dumps(
-        [subject.options.model_dump(mode="json"), subject.body, facts, host, subject.host.engine_tcp],
+        [subject.options.model_dump(mode="json"), subject.body, facts, host, subject.host.engine_tcp, gate],
         sort_keys=True,
     )
     return hashlib.sha256(text.encode()).hexdigest()

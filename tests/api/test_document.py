@@ -18,9 +18,7 @@ def test_health_and_readiness(running: Daemon) -> None:
 
 def test_every_counter_exists_from_the_start(running: Daemon) -> None:
     text = running.request("GET", "/metrics").body.decode()
-    assert re.search(
-        r'^container_kit_audit_events_total{.*type="SECURITY_VIOLATION"} 0.0$', text, re.MULTILINE
-    )
+    assert re.search(r'^container_kit_audit_events_total{.*type="AUDIT_RETIRED"} 0.0$', text, re.MULTILINE)
 
 
 def test_the_document_names_every_route_and_model(running: Daemon) -> None:

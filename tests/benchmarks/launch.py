@@ -79,7 +79,7 @@ async def subject(engine: Engine) -> Subject:
     image, facts = await engine.image(IMAGE), await host.engine_facts()
     variables = environment(options, profile, image)
     body = create_body(options, profile, image, facts, variables, apparmor=None)
-    return Subject(options, profile, body, variables, image, facts, host.facts())
+    return Subject(options, profile, body, variables, image, facts, host.facts(), gate=())
 
 
 async def validations_ms(judged: Subject, count: int) -> list[float]:

@@ -13,6 +13,8 @@ from daemon.sandbox.options import SandboxOptions
 from daemon.sandbox.profile import Profile
 from daemon.sandbox.report import Control, Threat
 
+Verdict = Threat | Control
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -27,6 +29,8 @@ class Subject:
     host: HostFacts
     egress: EgressPolicy | None = None
     """None: it has no network, or may go anywhere."""
+    gate: tuple[Verdict, ...] | None = None
+    """What the image gate says. None: it has not judged."""
 
     @property
     def host_config(self) -> dict[str, Any]:
@@ -34,5 +38,4 @@ class Subject:
         return config
 
 
-Verdict = Threat | Control
 Check = Callable[[Subject], Iterable[Verdict]]

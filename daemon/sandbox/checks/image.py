@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
+from daemon.images.reference import BadReference, is_id, parse
 from daemon.sandbox.checks import Subject, Verdict
 from daemon.sandbox.report import Control, RiskLevel, Threat
-
-_ID = re.compile(r"(sha256:)?[0-9a-f]{12,64}")
 
 
 def check(subject: Subject) -> Iterator[Verdict]:
@@ -32,9 +30,12 @@ def check(subject: Subject) -> Iterator[Verdict]:
         yield Control(id="image.healthcheck", detail="the image's health check does not run")
 
 
-def _pinned(reference: str) -> bool:
+def _pinned(text: str) -> bool:
     """Whether the name says which image it means: an id, a digest, or a tag other than `latest`."""
-    if "@" in reference or _ID.fullmatch(reference):
+    if is_id(text):
         return True
-    _, _, tag = reference.rpartition("/")[2].partition(":")
-    return tag not in {"", "latest"}
+    try:
+        reference = parse(text)
+    except BadReference:
+        return False
+    return reference.digest is not None or reference.tag not in {None, "latest"}

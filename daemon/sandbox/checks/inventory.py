@@ -10,6 +10,7 @@ from daemon.sandbox.checks import (
     egress,
     engine,
     environment,
+    gate,
     image,
     limits,
     mounts,
@@ -24,6 +25,7 @@ from daemon.sandbox.checks import (
     user,
 )
 
+IMAGE_CHECKS: tuple[Check, ...] = (registry.check, image.check, gate.check)
 CHECKS: tuple[Check, ...] = (
     privileged.check,
     namespaces.check,
@@ -39,8 +41,7 @@ CHECKS: tuple[Check, ...] = (
     environment.check,
     networking.check,
     egress.check,
-    registry.check,
-    image.check,
+    *IMAGE_CHECKS,
     runtime.check,
     engine.check_engine,
     engine.check_runc,

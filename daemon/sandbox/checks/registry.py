@@ -4,49 +4,67 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from daemon.images.reference import BadReference, Pattern, Reference, is_id, parse
 from daemon.sandbox.checks import Subject, Verdict
 from daemon.sandbox.report import Control, RiskLevel, Threat
 
-DEFAULT_REGISTRY = "docker.io"
-
-
-def registry(reference: str) -> str:
-    """Of a reference's first component, if that has a dot, a port or is localhost: Docker's own rule."""
-    first, slash, _ = reference.partition("/")
-    if slash and ("." in first or ":" in first or first == "localhost"):
-        return DEFAULT_REGISTRY if first == "index.docker.io" else first
-    return DEFAULT_REGISTRY
+AllowLists = list[list[Pattern]]
 
 
 def check(subject: Subject) -> Iterator[Verdict]:
-    allowed = set(subject.profile.registries.value)
-    if narrowed := subject.options.security_policy.trusted_registries:
-        allowed &= set(narrowed)
+    try:
+        references = [parse(name) for name in _names(subject)]
+    except BadReference as error:
+        yield _threat(f"untrusted registry: {error}", "name the image in a way that can mean one only")
+        return
     if subject.image.local:
         yield from _local(subject)
-        return
-    untrusted = sorted({registry(digest) for digest in subject.image.digests} - allowed)
-    if untrusted or registry(subject.options.image) not in allowed:
-        name = untrusted[0] if untrusted else registry(subject.options.image)
-        yield _threat(
-            RiskLevel.HIGH, f"untrusted registry: {name}", f"use an image from {', '.join(sorted(allowed))}"
-        )
     else:
-        yield Control(id="registry", detail=f"from {registry(subject.options.image)}")
+        yield from _judge(references, _allow_lists(subject))
+
+
+def _names(subject: Subject) -> tuple[str, ...]:
+    """An id names no registry: then the digests alone say where the image is from."""
+    named = () if is_id(subject.options.image) else (subject.options.image,)
+    return (*subject.image.digests, *named)
+
+
+def _allow_lists(subject: Subject) -> AllowLists:
+    """Each must cover the name: the profile's, and what the request narrows it to."""
+    narrowed = subject.options.security_policy.trusted_registries
+    lists = [subject.profile.registries.value, *([narrowed] if narrowed else [])]
+    return [[Pattern.of(text) for text in texts] for texts in lists]
+
+
+def _judge(references: list[Reference], lists: AllowLists) -> Iterator[Verdict]:
+    for reference in references:
+        for patterns in lists:
+            if not any(pattern.matches(reference) for pattern in patterns):
+                allowed = ", ".join(map(str, patterns)) or "none: the profile trusts no registry"
+                yield _threat(f"untrusted registry: {_blamed(reference, patterns)}", f"allowed: {allowed}")
+                return
+    yield Control(id="registry", detail=f"from {', '.join(sorted({one.registry for one in references}))}")
+
+
+def _blamed(reference: Reference, patterns: list[Pattern]) -> str:
+    """The registry, unless it is another part of it that is trusted."""
+    known = any(pattern.registry == reference.registry for pattern in patterns)
+    return reference.name if known else reference.registry
 
 
 def _local(subject: Subject) -> Iterator[Verdict]:
     if subject.profile.local_images.value:
-        yield Control(
-            id="registry", detail="built or imported on this host; signature and content were not checked"
-        )
+        yield Control(id="registry", detail="built or imported on this host")
     else:
-        yield _threat(
-            RiskLevel.HIGH, "untrusted registry: the image is local", "use an image of a trusted registry"
-        )
+        yield _threat("untrusted registry: the image is local", "use an image of a trusted registry")
 
 
-def _threat(severity: RiskLevel, reason: str, remedy: str) -> Threat:
+def _threat(reason: str, remedy: str) -> Threat:
     return Threat(
-        id="image.registry", severity=severity, reason=reason, remedy=remedy, cis="5.28", attack="T1204.003"
+        id="image.registry",
+        severity=RiskLevel.HIGH,
+        reason=reason,
+        remedy=remedy,
+        cis="5.28",
+        attack="T1204.003",
     )

@@ -1,0 +1,131 @@
+"""What images of the engine hold, and what is known to be wrong with it: read once, matched when need be.
+
+Findings are kept by all that can change them: the image's id, which is a digest of it, and the database. What
+follows from them is not kept here: policy, exceptions and the clock decide that anew each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from daemon import __version__
+from daemon.images import config, layers
+from daemon.images.child import Unscannable
+from daemon.images.contents import ImageContents
+from daemon.images.findings import ImageIssue, ScanResult
+from daemon.images.osv.index import INDEX
+from daemon.images.reference import is_id
+from daemon.images.save import save
+from daemon.images.sbom import ContentsStore
+from daemon.images.scanners.builtin import BuiltinScanner, not_understood, now
+from daemon.images.single_flight import SingleFlight
+
+REMEMBERED = 512
+AT_ONCE = 2
+AGE_IS_JUDGED_LATER = timedelta(days=36500)
+_SAVED = ".saved-"
+
+Stamp = tuple[int, int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """`final`: the same image and database would give the same: it is no failure that may pass."""
+
+    result: ScanResult
+    time: datetime
+    final: bool
+
+
+class Examination:
+    """`folder` is ours alone; `database` is an OSV directory. AT_ONCE images are read at a time, no more."""
+
+    def __init__(
+        self, socket: Path, folder: Path, database: Path, clock: Callable[[], datetime] = now
+    ) -> None:
+        self._socket = socket
+        self._folder = folder
+        self._database = database
+        self._clock = clock
+        # Another release may read images in another way.
+        self._store = ContentsStore(folder / __version__)
+        self._scanner = BuiltinScanner(database, max_age=AGE_IS_JUDGED_LATER, clock=clock)
+        self._readings: SingleFlight[str, ImageContents] = SingleFlight(0)
+        self._scans: SingleFlight[tuple[str, Stamp], Scan] = SingleFlight(REMEMBERED, lambda scan: scan.final)
+        self._issues: SingleFlight[tuple[str, object], tuple[ImageIssue, ...]] = SingleFlight(REMEMBERED)
+        self._turns = asyncio.Semaphore(AT_ONCE)
+
+    async def scan(self, image_id: str, max_age_s: float) -> Scan:
+        """At most so old. Raises EngineError; an image that cannot be read is one that is not understood."""
+        key = (image_id, self._stamp())
+        scan = await self._scans.get(key, lambda: self._scan(image_id))
+        if (self._clock() - scan.time).total_seconds() <= max_age_s:
+            return scan
+        self._scans.forget(lambda known: known == key)
+        return await self._scans.get(key, lambda: self._scan(image_id))
+
+    async def issues(self, image_id: str, tags: tuple[str, ...]) -> tuple[ImageIssue, ...]:
+        """Of configuration and layers. Raises Unscannable, EngineError."""
+        today = self._clock().date()
+
+        async def find() -> tuple[ImageIssue, ...]:
+            contents = await self._contents(image_id)
+            return (*config.check(config.Subject.of(contents, tags, today)), *layers.issues(contents))
+
+        return await self._issues.get((image_id, (tags, today)), find)
+
+    def forget(self, image_id: str) -> None:
+        """It is no longer on this host."""
+        self._scans.forget(lambda key: key[0] == image_id)
+        self._issues.forget(lambda key: key[0] == image_id)
+        if is_id(image_id):
+            self._store.remove(image_id)
+
+    def keep_only(self, image_ids: set[str]) -> None:
+        """What went while nobody looked is forgotten now."""
+        for image_id in self._store.image_ids() - image_ids:
+            self.forget(image_id)
+
+    def clean(self) -> None:
+        """What a daemon left that was killed while it read, and what other releases read."""
+        if self._folder.is_dir():
+            for path in self._folder.iterdir():
+                if path.name != __version__:
+                    shutil.rmtree(path, ignore_errors=True)
+
+    def _stamp(self) -> Stamp:
+        """Of the database: it is only ever replaced whole."""
+        try:
+            status = (self._database / INDEX).stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+    async def _scan(self, image_id: str) -> Scan:
+        time = self._clock()
+        try:
+            contents = await self._contents(image_id)
+            async with self._turns:
+                result = await self._scanner.match(contents)
+        except Unscannable as error:
+            return Scan(not_understood(self._scanner.name, str(error)), time, final=False)
+        return Scan(result, time, final=result.understood or not contents.packages)
+
+    async def _contents(self, image_id: str) -> ImageContents:
+        return await self._readings.get(image_id, lambda: self._read(image_id))
+
+    async def _read(self, image_id: str) -> ImageContents:
+        if (known := await asyncio.to_thread(self._store.get, image_id)) is not None:
+            return known
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        async with self._turns:
+            with tempfile.TemporaryDirectory(dir=self._folder, prefix=_SAVED) as folder:
+                contents = await layers.read_image(await save(self._socket, image_id, Path(folder)))
+        await asyncio.to_thread(self._store.put, contents)
+        return contents

@@ -1,0 +1,133 @@
+"""What findings mean under a policy. Pure: of what is asked for, what was found, and the time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from daemon.findings import Severity
+from daemon.images.findings import ImageIssue, ScanResult, Vulnerability
+from daemon.images.policy import VulnerabilityException, VulnerabilityLimit
+from daemon.images.scanners.builtin import staleness
+from daemon.sandbox.report import Control, RiskLevel, Threat
+
+SHOWN = 20
+Verdict = Threat | Control
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A vulnerability, and what it counts as under the policy."""
+
+    found: Vulnerability
+    severity: Severity
+    remark: str = ""
+
+    def __str__(self) -> str:
+        found = self.found
+        fix = f"fixed in {found.fixed_version[:64]}" if found.fixed_version else "no fix yet"
+        severity = found.severity or f"unknown, counts as {self.severity}"
+        used = ", known to be exploited" if found.exploited else ""
+        return (
+            f"{found.id} in {found.package[:64]} {found.version[:64]} ({severity}{used}, {fix}{self.remark})"
+        )
+
+
+def judge_scan(
+    limit: VulnerabilityLimit,
+    result: ScanResult,
+    exceptions: Iterable[VulnerabilityException],
+    now: datetime,
+) -> Iterator[Verdict]:
+    """`exceptions` are those for this image."""
+    yield from _understanding(limit, result, now)
+    counted = [_counted(limit, found, list(exceptions), now) for found in result.vulnerabilities]
+    over = [one for one in counted if one and one.severity.rank > limit.max_severity.rank]
+    if over:
+        yield Threat(
+            id="image.vulnerability",
+            severity=_denial(over),
+            reason=f"vulnerabilities above {limit.max_severity}: {_listed(over)}",
+            remedy="build on what has the fixes, or add an exception with a reason and an end to images.toml",
+            cis="4.4",
+            attack="T1525",
+        )
+    yield from _let_pass(len(result.vulnerabilities) - len(over), limit, result)
+
+
+def _understanding(limit: VulnerabilityLimit, result: ScanResult, now: datetime) -> Iterator[Verdict]:
+    """What was not understood counts as `unknown_as`."""
+    if result.understood:
+        max_age = timedelta(seconds=limit.max_database_age)
+        problem = "; ".join(staleness(result.database_time, max_age, now))
+    else:
+        problem = result.unscannable_reason or "no reason is known"
+    if problem:
+        denied = limit.unknown_as.rank > limit.max_severity.rank
+        yield Threat(
+            id="image.unscannable",
+            severity=RiskLevel.HIGH if denied else RiskLevel.LOW,
+            reason=f"its vulnerabilities are not known: {problem[:1000]}",
+            remedy="see docs/scanning.md for what lacks; `unknown_as` of images.toml says what it counts as",
+            cis="4.4",
+            attack="T1525",
+        )
+
+
+def _counted(
+    limit: VulnerabilityLimit, found: Vulnerability, exceptions: list[VulnerabilityException], now: datetime
+) -> Counted | None:
+    """None: it is excepted, or has no fix where only fixable ones count."""
+    mine = [one for one in exceptions if one.id == found.id and one.package in (None, found.package)]
+    if any(one.expires >= now.date() for one in mine) or (limit.fixable_only and not found.fixed_version):
+        return None
+    remark = f", its exception ended on {max(one.expires for one in mine)}" if mine else ""
+    severity = Severity.CRITICAL if found.exploited else found.severity or limit.unknown_as
+    return Counted(found, severity, remark)
+
+
+def _denial(over: list[Counted]) -> RiskLevel:
+    worst = any(one.severity is Severity.CRITICAL for one in over)
+    return RiskLevel.CRITICAL if worst else RiskLevel.HIGH
+
+
+def _listed(over: list[Counted]) -> str:
+    worst = sorted(over, key=lambda one: (-one.severity.rank, one.found.id))
+    more = f"; and {len(over) - SHOWN} more" if len(over) > SHOWN else ""
+    return "; ".join(map(str, worst[:SHOWN])) + more
+
+
+def _let_pass(count: int, limit: VulnerabilityLimit, result: ScanResult) -> Iterator[Verdict]:
+    if count:
+        yield Threat(
+            id="image.vulnerability.accepted",
+            severity=RiskLevel.LOW,
+            reason=f"{count} vulnerabilities which the policy accepts: {limit.max_severity} or less, excepted"
+            " or without a fix where only those with one count",
+            remedy="build on what has the fixes",
+            cis="4.4",
+        )
+    elif result.understood and not result.vulnerabilities:
+        time = f" of {result.database_time:%Y-%m-%d}" if result.database_time else ""
+        detail = f"none known of {result.packages} packages, {result.scanner} with a database{time}"
+        yield Control(id="image.vulnerabilities", detail=detail)
+
+
+def judge_issues(worst: Severity, issues: Iterable[ImageIssue]) -> Iterator[Verdict]:
+    """One threat for each issue above `worst`, up to SHOWN, and one for all others."""
+    found = sorted(issues, key=lambda issue: -issue.severity.rank)
+    over = [issue for issue in found if issue.severity.rank > worst.rank][:SHOWN]
+    for issue in over:
+        severity = RiskLevel.CRITICAL if issue.severity is Severity.CRITICAL else RiskLevel.HIGH
+        reason = f"{issue.title}: {issue.reason[:500]} ({issue.severity}, above {worst})"
+        yield Threat(id=issue.id, severity=severity, reason=reason, remedy=issue.remedy, attack="T1525")
+    if others := found[len(over) :]:
+        yield Threat(
+            id="image.issue.accepted",
+            severity=RiskLevel.LOW,
+            reason=f"{len(others)} more issues: {', '.join(sorted({issue.id for issue in others}))}",
+            remedy="build without them; docs/scanning.md says what each is",
+        )
+    elif not over:
+        yield Control(id="image.issues", detail="nothing stands out in its configuration and layers")

@@ -1,0 +1,173 @@
+"""The policy of images: which may run, and what they must meet. One TOML file; every entry says why.
+
+Of the rules, the most specific that covers a name decides alone. What no rule covers does not run.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from daemon.errors import ConfigError
+from daemon.findings import Severity
+from daemon.images.reference import Pattern, Reference, is_id, pattern
+from daemon.units import Duration
+
+FILE = "images.toml"
+ANY = "*"
+DAY_S = 86400.0
+
+Why = Annotated[str, StringConstraints(min_length=10)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+
+
+def _image(text: str) -> str:
+    return text if is_id(text) else pattern(text)
+
+
+def _local_image(text: str) -> str:
+    return text if text == ANY else _image(text)
+
+
+Images = Annotated[str, AfterValidator(pattern)]
+ImagesOrId = Annotated[str, AfterValidator(_image)]
+LocalImage = Annotated[str, AfterValidator(_local_image)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Identity(_Part):
+    """Of a certificate: who signed, as whose word."""
+
+    issuer: Text
+    subject: Text
+
+
+class SignatureRequirement(_Part):
+    """`threshold` signatures, each by another of these keys (PEM files) and identities."""
+
+    keys: list[Path] = []
+    identities: list[Identity] = []
+    threshold: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _can_be_met(self) -> Self:
+        if self.threshold > len(self.keys) + len(self.identities):
+            raise ValueError("threshold is above the number of keys and identities: no image could meet it")
+        return self
+
+
+class VulnerabilityLimit(_Part):
+    """`unknown_as` is what a severity that nobody gave counts as, and an image that was not understood."""
+
+    max_severity: Severity
+    unknown_as: Severity = Severity.CRITICAL
+    fixable_only: bool = False
+    max_database_age: Duration = Field(default=7 * DAY_S, gt=0)
+    max_scan_age: Duration = Field(default=DAY_S, gt=0)
+
+
+class Requirements(_Part):
+    """What an image must meet. What is left out is not checked, and the report says so."""
+
+    digest_required: bool = False
+    signature: SignatureRequirement | None = None
+    vulnerabilities: VulnerabilityLimit | None = None
+    max_issue: Severity | None = None
+    """The worst issue of its configuration and layers that it may have."""
+
+
+class Rule(Requirements):
+    images: list[Images] = Field(min_length=1)
+    why: Why
+
+    @cached_property
+    def patterns(self) -> list[Pattern]:
+        return [Pattern.of(text) for text in self.images]
+
+
+class LocalImages(Requirements):
+    """Images that no registry ever gave a digest: built, imported or loaded on this host."""
+
+    images: list[LocalImage]
+    why: Why
+
+
+class Tightening(Requirements):
+    """What a profile asks for besides: both must be met."""
+
+    why: Why
+
+
+class VulnerabilityException(_Part):
+    """Up to and with the day `expires`, in UTC."""
+
+    id: Text
+    images: list[ImagesOrId] = Field(min_length=1)
+    package: Text | None = None
+    expires: date
+    why: Why
+
+
+class ImagePolicy(_Part):
+    local: LocalImages
+    rules: list[Rule] = []
+    profiles: dict[str, Tightening] = {}
+    exceptions: list[VulnerabilityException] = []
+
+    @model_validator(mode="after")
+    def _one_rule_a_pattern(self) -> Self:
+        patterns = [(one.registry, one.path or ("**",)) for rule in self.rules for one in rule.patterns]
+        if twice := next((one for one in patterns if patterns.count(one) > 1), None):
+            raise ValueError(f"two rules are for {'/'.join((twice[0], *twice[1]))}: which one decides?")
+        return self
+
+    def rule_for(self, reference: Reference) -> tuple[Pattern, Rule] | None:
+        """The most specific that covers it, by the pattern that does."""
+        found = [(one, rule) for rule in self.rules for one in rule.patterns if one.matches(reference)]
+        return max(found, key=lambda pair: pair[0].specificity, default=None)
+
+
+def covers(entries: Iterable[str], references: Iterable[Reference], image_id: str) -> bool:
+    """Whether an entry is this id, or a pattern of one of the names, or "*"."""
+    names = list(references)
+    return any(
+        entry in (ANY, image_id)
+        or (not is_id(entry) and any(Pattern.of(entry).matches(name) for name in names))
+        for entry in entries
+    )
+
+
+def load_policy(folders: Iterable[Path]) -> ImagePolicy:
+    """The last folder that has the file decides. Raises ConfigError, which names the file and the key."""
+    there = [folder / FILE for folder in folders if (folder / FILE).exists()]
+    if not there:
+        raise ConfigError(f"no {FILE} found: reinstall the program")
+    return read_policy(there[-1])
+
+
+def read_policy(path: Path) -> ImagePolicy:
+    try:
+        return ImagePolicy.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{path}: {key + ': ' if key else ''}{first['msg']}") from error
