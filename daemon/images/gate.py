@@ -79,6 +79,10 @@ class Gate:
         self._verify = verify
         self._clock = clock
 
+    def covers(self, reference: Reference) -> bool:
+        """Whether there is a rule under which it might run."""
+        return self._policy.rule_for(reference) is not None
+
     async def judge(self, asked: str, profile: str, image: ImageFacts) -> tuple[Verdict, ...]:
         """`asked` is how the request names `image`. Without I/O where the policy asks for none.
 

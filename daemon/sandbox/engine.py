@@ -11,6 +11,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +31,7 @@ API = "1.41"  # Docker 20.10, the oldest that this program speaks to
 THREADS = 8
 CONNECTIONS = 32
 DEADLINE_S = 60.0
+PULL_DEADLINE_S = 600.0
 LABEL = "container-kit.sandbox"
 SESSION_LABEL = "container-kit.session"
 INSTANCE_LABEL = "container-kit.instance"
@@ -71,6 +73,19 @@ class Engine:
                     f"image {name!r} is not on this host: build, import or pull it first", 404
                 ) from error
             raise
+
+    async def pull(self, name: str, version: str) -> None:
+        """`version` is a tag or a digest. Raises ImageNotFound, EngineError."""
+        pull = partial(self._client.pull, name, tag=version)
+        try:
+            answer = await self._call(pull, deadline_s=PULL_DEADLINE_S)
+        except EngineError as error:
+            if error.status == 404:
+                raise ImageNotFound(str(error), 404) from error
+            raise
+        problems = [line["error"] for line in map(json.loads, str(answer).splitlines()) if "error" in line]
+        if problems:
+            raise EngineError(f"image {name}:{version} was not pulled: {problems[0]}"[:1000], 500)
 
     async def image_ids(self) -> set[str]:
         return {str(image["Id"]) for image in await self._ask("GET", "/images/json?all=true")}
@@ -194,10 +209,10 @@ class Engine:
             raise EngineError(_message(content), response.status)
         return json.loads(content) if content else None
 
-    async def _call(self, call: Callable[..., T], *args: Any) -> T:
+    async def _call(self, call: Callable[..., T], *args: Any, deadline_s: float | None = None) -> T:
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self._deadline_s):
+            async with asyncio.timeout(deadline_s or self._deadline_s):
                 return await loop.run_in_executor(self._threads, lambda: call(*args))
         except docker.errors.APIError as error:
             status = error.response.status_code if error.response is not None else 0

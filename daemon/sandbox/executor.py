@@ -45,6 +45,7 @@ from daemon.sandbox.hostconfig import create_body, networked
 from daemon.sandbox.options import SandboxOptions
 from daemon.sandbox.preparation import ImageMoved, Request, prepare, take_over, together
 from daemon.sandbox.profile import Profile, Profiles
+from daemon.sandbox.pulling import Pulls
 from daemon.sandbox.report import SecurityReport
 from daemon.sandbox.result import ExecutionResult
 from daemon.sandbox.sandbox import Registry, Sandbox, State
@@ -79,6 +80,7 @@ class Executor:
         self.host = host
         self.profiles = profiles
         self.gate = gate
+        self.pulls = Pulls(engine, gate)
         self.audit = audit
         self.registry = registry
         self.validator = SecurityValidator()
@@ -152,11 +154,21 @@ class Executor:
         trail = Trail(self.audit, sandbox_id, options.session_id or sandbox_id, actor, trace_id)
         durations_ms: dict[str, float] = {}
         with timed(durations_ms, "validate"):
-            subject, report, from_memory = await self._assess_quickly(options)
+            subject, report, from_memory = await self._assess_or_pull(options)
         if report.blocked:
             await trail.record(EventType.EXECUTION_BLOCKED, Severity.HIGH, "blocked", _blocked(report))
             raise ExecutionBlocked(report)
         return Request(subject, report, actor, trail, self._labels(trail), durations_ms, from_memory)
+
+    async def _assess_or_pull(self, options: SandboxOptions) -> tuple[Subject, SecurityReport, bool]:
+        try:
+            return await self._assess_quickly(options)
+        except ImageNotFound:
+            profile = self.profiles.get(options.profile)
+            if not profile.pull.value:
+                raise
+            await self.pulls.pull(options, profile)
+            return *await self.assess(options), False
 
     async def _assess_quickly(self, options: SandboxOptions) -> tuple[Subject, SecurityReport, bool]:
         """From what the image was last time, if that lets it run: then True, and it must be confirmed."""

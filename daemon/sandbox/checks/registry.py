@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from daemon.images.reference import BadReference, Pattern, Reference, is_id, parse
 from daemon.sandbox.checks import Subject, Verdict
+from daemon.sandbox.options import SandboxOptions
+from daemon.sandbox.profile import Profile
 from daemon.sandbox.report import Control, RiskLevel, Threat
 
 AllowLists = list[list[Pattern]]
@@ -20,7 +22,7 @@ def check(subject: Subject) -> Iterator[Verdict]:
     if subject.image.local:
         yield from _local(subject)
     else:
-        yield from _judge(references, _allow_lists(subject))
+        yield from _judge(references, allow_lists(subject.options, subject.profile))
 
 
 def _names(subject: Subject) -> tuple[str, ...]:
@@ -29,21 +31,29 @@ def _names(subject: Subject) -> tuple[str, ...]:
     return (*subject.image.digests, *named)
 
 
-def _allow_lists(subject: Subject) -> AllowLists:
+def allow_lists(options: SandboxOptions, profile: Profile) -> AllowLists:
     """Each must cover the name: the profile's, and what the request narrows it to."""
-    narrowed = subject.options.security_policy.trusted_registries
-    lists = [subject.profile.registries.value, *([narrowed] if narrowed else [])]
+    narrowed = options.security_policy.trusted_registries
+    lists = [profile.registries.value, *([narrowed] if narrowed else [])]
     return [[Pattern.of(text) for text in texts] for texts in lists]
 
 
 def _judge(references: list[Reference], lists: AllowLists) -> Iterator[Verdict]:
     for reference in references:
         for patterns in lists:
-            if not any(pattern.matches(reference) for pattern in patterns):
+            if (reason := untrusted(reference, [patterns])) is not None:
                 allowed = ", ".join(map(str, patterns)) or "none: the profile trusts no registry"
-                yield _threat(f"untrusted registry: {_blamed(reference, patterns)}", f"allowed: {allowed}")
+                yield _threat(reason, f"allowed: {allowed}")
                 return
     yield Control(id="registry", detail=f"from {', '.join(sorted({one.registry for one in references}))}")
+
+
+def untrusted(reference: Reference, lists: AllowLists) -> str | None:
+    """Why, if it is."""
+    for patterns in lists:
+        if not any(pattern.matches(reference) for pattern in patterns):
+            return f"untrusted registry: {_blamed(reference, patterns)}"
+    return None
 
 
 def _blamed(reference: Reference, patterns: list[Pattern]) -> str:
