@@ -3,7 +3,8 @@
     python -m tests.exporters.validate FILE
 
 OCSF against the published schemas of each version, ECS against the part of its schema in
-`formats.ecs_schema`; CEF, LEEF and syslog by parsers written from the specifications, each field compared with the event's own.
+`formats.ecs_schema`; CEF, LEEF and syslog by parsers written from the specifications, each field
+compared with the event's own.
 Prints a line of JSON with the counts, and what was wrong on stderr; exits with 1 if anything was.
 """
 
@@ -150,8 +151,17 @@ def _cef(event: SecurityAuditEvent) -> Iterator[str]:
         "cs2": event.sandbox_id,
         "reason": details.get("rule_id") or details.get("reason"),
         "msg": details.get("message"),
+        "suid": event.actor.uid if event.actor else None,
+        **_labelled("cs3", "imageDigest", event.image_digest),
+        **_labelled("cs4", "profileDigest", event.profile_digest),
+        **_labelled("cs5", "sensorTier", event.sensor_tier),
+        **_labelled("cs6", "traceId", event.trace_id),
     }
     yield from _different(found, _present(expected, "\r\n"))
+
+
+def _labelled(key: str, label: str, value: str | None) -> dict[str, str]:
+    return {} if value is None else {f"{key}Label": label, key: value}
 
 
 def _present(expected: dict[str, Any], kept: str) -> dict[str, str]:

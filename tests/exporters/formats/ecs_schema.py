@@ -1,6 +1,7 @@
 """The part of the Elastic Common Schema 8 that is used, as its field reference has it: written by hand, as no
 package carries the schema. It knows names, types, allowed values and which event.type goes with which
-category; a field that it does not have is an error, so that one made up is found, but it is no copy of the whole.
+category; a field that it does not have is an error, so that one made up is found, but it is no copy of
+the whole.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from daemon import ROOT
 from daemon.audit.record import Actor, EventType, SecurityAuditEvent
 from daemon.events import Tier
 from daemon.findings import Severity
+from exporters.formats.inventory import FORMATS
 from tests.exporters.formats import ecs_schema, parsers
 from tests.exporters.validate import ECS, problems
 
@@ -80,6 +81,15 @@ def test_no_field_forges_a_record(field: str) -> None:
 def test_a_megabyte_in_all_fields(char: str) -> None:
     text = char * 1_000_000
     assert list(problems(hostile(EventType.EXECUTION_BLOCKED, text, "argv", "title", "reason"))) == []
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_field_that_was_changed_on_the_way_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    form = FORMATS[name]
+    changed = hostile(EventType.SECURITY_VIOLATION, "x").model_copy(update={"session_id": "another"})
+    monkeypatch.setitem(FORMATS, name, lambda _, emitter: form(changed, emitter))
+    found = {where.split()[0] for where, _ in problems(hostile(EventType.SECURITY_VIOLATION, "x"))}
+    assert name in found
 
 
 def test_the_parsers_refuse_what_is_broken() -> None:
