@@ -1,7 +1,7 @@
 # `make run` and `make test` work on a fresh Debian or Ubuntu machine with git, python3, make and root.
 PYTHON := .venv/bin/python
 
-.PHONY: run test test-vm check bench bpf corpus docs deb install uninstall setup clean
+.PHONY: run test test-vm check bench bpf corpus validate-formats docs deb install uninstall setup clean
 
 run: setup
 	tests/with-engine.sh $(PYTHON) -m tests.demo
@@ -22,6 +22,13 @@ check: setup
 
 corpus: setup
 	tests/with-engine.sh $(PYTHON) -m tests.corpus.detect
+
+# AUDIT_LOG: the log of an earlier `tests.corpus.detect --log`; without it the corpus runs.
+validate-formats: setup
+ifndef AUDIT_LOG
+	tests/with-engine.sh $(PYTHON) -m tests.corpus.detect --log .venv/corpus-audit.jsonl >/dev/null
+endif
+	$(PYTHON) -m tests.exporters.validate $(or $(AUDIT_LOG),.venv/corpus-audit.jsonl)
 
 bench: setup
 	tests/with-engine.sh $(PYTHON) -m tests.benchmarks.launch

@@ -168,6 +168,7 @@ class Responder:
         )
         details["detection_latency_ms"] = round((answer.found_ns - seen_ns) / 1e6, 3)
         details["response_latency_ms"] = round((time.monotonic_ns() - seen_ns) / 1e6, 3)
+        sandbox = self._sandbox(record.sandbox_id)
         return SecurityAuditEvent(
             session_id=record.session_id or record.container_id[:32] or CONTROL_PLANE,
             event_type=EventType.SECURITY_VIOLATION,
@@ -176,12 +177,11 @@ class Responder:
             details=details,
             sandbox_id=record.sandbox_id,
             trace_id=record.trace_id,
-            actor=self._owner(record),
+            actor=sandbox.owner if sandbox else None,
+            image_digest=sandbox.report.image_id if sandbox else None,
+            profile_digest=sandbox.report.profile_digest if sandbox else None,
+            sensor_tier=record.sensor_tier,
         )
-
-    def _owner(self, record: FindingRecord) -> Any:
-        sandbox = self._sandbox(record.sandbox_id)
-        return sandbox.owner if sandbox else None
 
 
 def _refused(event: Event) -> bool:

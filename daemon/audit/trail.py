@@ -19,6 +19,8 @@ class Trail:
     session_id: str
     actor: Actor | None = None
     trace_id: str | None = None
+    image_digest: str | None = None
+    profile_digest: str | None = None
 
     async def record(
         self, event_type: EventType, severity: Severity, action: str, details: dict[str, Any]
@@ -32,6 +34,8 @@ class Trail:
             details=details,
             actor=self.actor,
             sandbox_id=self.sandbox_id,
+            image_digest=self.image_digest,
+            profile_digest=self.profile_digest,
             trace_id=self.trace_id,
         )
         await self.audit.record(event)

@@ -155,6 +155,7 @@ class Executor:
         durations_ms: dict[str, float] = {}
         with timed(durations_ms, "validate"):
             subject, report, from_memory = await self._assess_or_pull(options)
+        trail = _of_judged(trail, report)
         if report.blocked:
             await trail.record(EventType.EXECUTION_BLOCKED, Severity.HIGH, "blocked", _blocked(report))
             raise ExecutionBlocked(report)
@@ -284,7 +285,10 @@ class Executor:
     async def _adopt(self, record: AdoptionRecord, state: str, unwatched_since: datetime) -> bool:
         if state not in {"running", "paused"} or self.tasks is None:
             return False
-        trail = Trail(self.audit, record.sandbox_id, record.session_id, record.owner, record.trace_id)
+        trail = _of_judged(
+            Trail(self.audit, record.sandbox_id, record.session_id, record.owner, record.trace_id),
+            record.report,
+        )
         try:
             image = await self.host.image(record.options.image)
             subject = await self._subject(record.options, image)
@@ -306,9 +310,14 @@ class Executor:
         sandbox_id = container["Labels"][LABEL]
         await self.engine.remove(container["Id"])
         self.records.remove(sandbox_id)
-        trail = Trail(self.audit, sandbox_id, container["Labels"].get(SESSION_LABEL, ""))
+        session_id = container["Labels"].get(SESSION_LABEL, "")
+        trail = Trail(self.audit, sandbox_id, session_id, image_digest=container.get("ImageID"))
         details = {"reason": "left by an earlier daemon, unwatched since"}
         await trail.record(EventType.EXECUTION_FAILED, Severity.MEDIUM, "killed", details)
+
+
+def _of_judged(trail: Trail, report: SecurityReport) -> Trail:
+    return replace(trail, image_digest=report.image_id, profile_digest=report.profile_digest)
 
 
 def instance(audit_path: Path) -> str:

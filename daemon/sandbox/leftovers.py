@@ -41,7 +41,8 @@ async def _remove(executor: Executor) -> None:
         sandbox_id = container["Labels"][LABEL]
         await engine.remove(container["Id"])
         executor.records.remove(sandbox_id)
-        trail = Trail(executor.audit, sandbox_id, container["Labels"].get(SESSION_LABEL, ""))
+        session_id = container["Labels"].get(SESSION_LABEL, "")
+        trail = Trail(executor.audit, sandbox_id, session_id, image_digest=container.get("ImageID"))
         details = {"reason": "left behind while the engine did not answer", "container_id": container["Id"]}
         await trail.record(EventType.EXECUTION_FAILED, Severity.MEDIUM, "killed", details)
 

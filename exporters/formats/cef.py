@@ -30,9 +30,26 @@ def cef(event: SecurityAuditEvent, emitter: Emitter) -> bytes:
         "cs2": event.sandbox_id or "",
         "reason": details.get("rule_id") or details.get("reason") or "",
         "msg": details.get("message") or "",
+        "suid": event.actor.uid if event.actor else "",
+        **_labelled(event),
     }
     extension = " ".join(f"{key}={_value(str(value))}" for key, value in fields.items() if value != "")
     return f"{'|'.join(map(_header, header))}|{SEVERITIES[event.severity]}|{extension}".encode()
+
+
+def _labelled(event: SecurityAuditEvent) -> dict[str, str]:
+    """In the custom strings that are left."""
+    values = {
+        "imageDigest": event.image_digest,
+        "profileDigest": event.profile_digest,
+        "sensorTier": event.sensor_tier,
+        "traceId": event.trace_id,
+    }
+    fields: dict[str, str] = {}
+    for number, (label, value) in enumerate(values.items(), start=3):
+        if value is not None:
+            fields |= {f"cs{number}Label": label, f"cs{number}": value}
+    return fields
 
 
 def _header(text: str) -> str:

@@ -6,6 +6,7 @@ The container profile has its place in `device`, not at the top; the whole event
 from __future__ import annotations
 
 import json
+import posixpath
 from typing import Any
 
 from daemon.audit.record import EventType, SecurityAuditEvent
@@ -14,6 +15,7 @@ from exporters.formats import Emitter
 from exporters.formats.plain import encode, plain
 
 START, STOP, OTHER = 3, 4, 99
+SHA_256, REGULAR_FILE = 3, 1
 SEVERITIES = {Severity.LOW: 2, Severity.MEDIUM: 3, Severity.HIGH: 4, Severity.CRITICAL: 5}
 FINDINGS = {EventType.SECURITY_VIOLATION, EventType.RESOURCE_LIMIT_EXCEEDED}
 ACTIVITIES = {
@@ -62,8 +64,22 @@ def _time_ms(event: SecurityAuditEvent) -> int:
 
 def _container(event: SecurityAuditEvent) -> dict[str, Any]:
     container = {"uid": event.details.get("container_id"), "name": event.sandbox_id}
-    known = {name: str(value) for name, value in container.items() if value}
-    return {"container": known} if known else {}
+    known: dict[str, Any] = {name: str(value) for name, value in container.items() if value}
+    if not known:
+        return {}
+    return {"container": {**known, **_image(event)}}
+
+
+def _image(event: SecurityAuditEvent) -> dict[str, Any]:
+    """The digest names the image; the container object's hash is its image's."""
+    if not event.image_digest:
+        return {}
+    name = event.details.get("image")
+    algorithm, _, value = event.image_digest.rpartition(":")
+    image = {"uid": event.image_digest, **({"name": str(name)} if name else {})}
+    if algorithm != "sha256":
+        return {"image": image}
+    return {"image": image, "hash": {"algorithm_id": SHA_256, "algorithm": "SHA-256", "value": value}}
 
 
 def _lifecycle(event: SecurityAuditEvent, emitter: Emitter) -> dict[str, Any]:
@@ -92,9 +108,40 @@ def _finding(event: SecurityAuditEvent) -> dict[str, Any]:
             "title": title,
             "types": [kind],
             "created_time": _time_ms(event),
-            "analytic": {"type_id": 1, "type": "Rule", "name": rule, "uid": rule},
+            "analytic": {"type_id": 1, "type": "Rule", "name": title, "uid": rule},
+            **_attacks(details.get("techniques")),
         },
+        **_evidences(event),
     }
+
+
+def _attacks(techniques: Any) -> dict[str, Any]:
+    """ATT&CK: `T1059.004` is a sub-technique of `T1059`."""
+    if not isinstance(techniques, list) or not techniques:
+        return {}
+    return {"attacks": [_attack(str(technique)) for technique in techniques]}
+
+
+def _attack(technique: str) -> dict[str, Any]:
+    whole, _, part = technique.partition(".")
+    sub = {"sub_technique": {"uid": technique, "name": technique}} if part else {}
+    return {"technique": {"uid": whole, "name": whole}, **sub}
+
+
+def _evidences(event: SecurityAuditEvent) -> dict[str, Any]:
+    """The process of a finding, with the container that it was in: the profile's place for it."""
+    process = event.details.get("process")
+    if not isinstance(process, dict) or not isinstance(process.get("pid"), int):
+        return {}
+    exe, argv = str(process.get("exe") or ""), process.get("argv")
+    found: dict[str, Any] = {"pid": process["pid"], **_container(event)}
+    if isinstance(argv, list) and argv:
+        found["cmd_line"] = " ".join(map(str, argv))
+    if name := posixpath.basename(exe):
+        found |= {"name": name, "file": {"name": name, "path": exe, "type_id": REGULAR_FILE}}
+    if isinstance(process.get("uid"), int):
+        found["user"] = {"uid": str(process["uid"])}
+    return {"evidences": [{"process": found}]}
 
 
 def _class(class_uid: int, category_uid: int, activity_id: int) -> dict[str, int]:

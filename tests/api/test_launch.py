@@ -161,6 +161,15 @@ def test_the_trace_of_the_caller_is_in_the_audit_log(running: Daemon, image: str
     assert started[0]["trace_id"] == trace
 
 
+def test_the_image_and_the_profile_are_in_every_event(running: Daemon, image: str) -> None:
+    report = running.request("POST", "/v1/validate", {"image": image, "command": ["true"]}).json()
+    result = running.run(image, "true")
+    events = [e for e in running.events() if e.get("sandbox_id") == result["sandbox_id"]]
+    assert {e["event_type"] for e in events} >= {"EXECUTION_STARTED", "EXECUTION_FINISHED"}
+    known = {(e.get("image_digest"), e.get("profile_digest")) for e in events}
+    assert known == {(report["image_id"], report["profile_digest"])}
+
+
 def test_the_pids_limit_is_reported(running: Daemon, image: str) -> None:
     script = "(for i in $(seq 30); do sleep 0.2 & done; wait); sleep 0.7"
     result = running.run(image, "sh", "-c", script, limits={"pids": 8})

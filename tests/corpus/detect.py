@@ -1,6 +1,6 @@
 """Runs every case in plain Docker under a daemon that watches all containers, and scores what it finds.
 
-    python -m tests.corpus.detect [--verbose] [CASE...]
+    python -m tests.corpus.detect [--verbose] [--log FILE] [CASE...]
 
 Prints one line of JSON for each case, and last one with the score: an attack is detected if a finding of its
 container, or of the host while it ran, has the case's category and at least its severity. Latency is from
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
 import sys
 import tempfile
@@ -43,6 +44,8 @@ def main() -> int:
     ):
         lines = list(_run_all(running, chosen, verbose=arguments.verbose))
         score = _score(lines, running)
+        if arguments.log:
+            shutil.copyfile(running.state / "audit/audit.jsonl", arguments.log)
     print(json.dumps(score))
     return 0 if _is_whole(score) else 1
 
@@ -51,6 +54,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="scores the detection of cases in plain Docker")
     parser.add_argument("cases", nargs="*", metavar="CASE", help="default: all")
     parser.add_argument("--verbose", action="store_true", help="print each finding")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="keep a copy of the audit log")
     arguments = parser.parse_args()
     if unknown := set(arguments.cases) - {case.id for case in cases()}:
         parser.error(f"no such case: {', '.join(sorted(unknown))}")

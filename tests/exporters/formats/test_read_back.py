@@ -1,0 +1,120 @@
+"""Every format read back by other means than it was made, whatever an attacker put where."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from daemon import ROOT
+from daemon.audit.record import Actor, EventType, SecurityAuditEvent
+from daemon.events import Tier
+from daemon.findings import Severity
+from exporters.formats.inventory import FORMATS
+from tests.exporters.formats import ecs_schema, parsers
+from tests.exporters.validate import ECS, problems
+
+NASTY = '\n\r\0\t"\\]|=^[ \ud800\u2028\x85'
+HOSTILE = st.text(st.one_of(st.sampled_from(NASTY), st.characters(codec=None)), max_size=60)
+FIELDS = ("argv", "exe", "path", "env", "image", "labels", "title", "message", "reason", "rule_id")
+FORGED = [
+    "\n<13>1 2026-01-01T00:00:00Z h a - m - forged",
+    'x" forged="1"][forged@1 a="b"] ',
+    "|10|act=allowed CEF:0|a|b|c|d|e|1|",
+    "\\| act=allowed",
+    "^action=allowed^LEEF:2.0|a|b|c|d|^|",
+    '"},"severity":"low","x":{"',
+    "\\",
+    "\ud800\udfff\x00",
+]
+
+
+def hostile(kind: EventType, text: str, *fields: str) -> SecurityAuditEvent:
+    """An event like one of a finding, with the text in each of the fields."""
+    value = {name: text if name in fields else "x" for name in FIELDS}
+    details: dict[str, Any] = {
+        "rule_id": value["rule_id"],
+        "title": value["title"],
+        "message": value["message"],
+        "reason": value["reason"],
+        "image": value["image"],
+        "container_id": "c" * 64,
+        "category": "process",
+        "techniques": ["T1611", "T1059.004"],
+        "process": {"pid": 7, "ppid": 1, "uid": 0, "exe": value["exe"], "argv": [value["argv"]] * 2},
+        "evidence": {"path": value["path"], "env": {value["env"]: value["env"]}, "labels": [value["labels"]]},
+    }
+    return SecurityAuditEvent(
+        session_id=text if len(fields) == len(FIELDS) else "s",
+        event_type=kind,
+        severity=Severity.HIGH,
+        action="killed",
+        details=details,
+        actor=Actor(uid=1, gid=2, pid=3),
+        sandbox_id="b" * 16,
+        image_digest="sha256:" + "a" * 64,
+        profile_digest="sha256:" + "f" * 64,
+        trace_id="1" * 32,
+        span_id="2" * 16,
+        sensor_tier=Tier.LSM,
+    )
+
+
+@given(text=HOSTILE, kind=st.sampled_from(EventType))
+@settings(deadline=None, max_examples=60)
+def test_any_text_in_all_fields(text: str, kind: EventType) -> None:
+    assert list(problems(hostile(kind, text, *FIELDS))) == []
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_no_field_forges_a_record(field: str) -> None:
+    for text in [*FORGED, *NASTY]:
+        assert list(problems(hostile(EventType.SECURITY_VIOLATION, text, field))) == [], text
+
+
+@pytest.mark.parametrize("char", ["x", "\n", "\\", "=", "^", "|", "]", "\0", "\ud800"])
+def test_a_megabyte_in_all_fields(char: str) -> None:
+    text = char * 1_000_000
+    assert list(problems(hostile(EventType.EXECUTION_BLOCKED, text, "argv", "title", "reason"))) == []
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_field_that_was_changed_on_the_way_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    form = FORMATS[name]
+    changed = hostile(EventType.SECURITY_VIOLATION, "x").model_copy(update={"session_id": "another"})
+    monkeypatch.setitem(FORMATS, name, lambda _, emitter: form(changed, emitter))
+    found = {where.split()[0] for where, _ in problems(hostile(EventType.SECURITY_VIOLATION, "x"))}
+    assert name in found
+
+
+def test_the_parsers_refuse_what_is_broken() -> None:
+    for parse, text in (
+        (parsers.cef, "CEF:0|a|b|c|d|e|3|a=1 a=2"),
+        (parsers.cef, "CEF:0|a|b|c|d|e"),
+        (parsers.cef, "CEF:0|a|b|c|d|e|3|a=b=c"),
+        (parsers.leef, "LEEF:2.0|a|b|c|d|^|a=1^forged"),
+        (parsers.leef, "LEEF:2.0|a|b|c|d|^|a=1^a=2"),
+        (parsers.syslog, '<13>1 t h a - m [x@1 a="]"] \ufeff{}'),
+        (parsers.syslog, '<13>1 t h a - m [x@1 a="\\]" b] \ufeff{}'),
+    ):
+        with pytest.raises(ValueError, match=r"."):
+            parse(text)
+
+
+def test_the_schema_refuses_what_is_no_ecs() -> None:
+    assert list(ECS.iter_errors({"@timestamp": "now", "session": 1}))
+    assert ecs_schema.mismatched({"event": {"category": ["process"], "type": ["denied"]}}) == {"denied"}
+
+
+def test_the_program_tells_by_its_exit(tmp_path: Path) -> None:
+    good, empty = tmp_path / "good", tmp_path / "empty"
+    good.write_text(hostile(EventType.EXECUTION_STARTED, "x").model_dump_json() + "\n")
+    empty.touch()
+    command = [sys.executable, "-m", "tests.exporters.validate"]
+    for file, code in ((good, 0), (empty, 1)):
+        assert subprocess.run([*command, str(file)], cwd=ROOT, check=False).returncode == code

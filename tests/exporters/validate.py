@@ -1,0 +1,230 @@
+"""Puts every event of an audit log through every format, and reads each back by other means than it was made:
+
+    python -m tests.exporters.validate FILE
+
+OCSF against the published schemas of each version, ECS against the part of its schema in
+`formats.ecs_schema`; CEF, LEEF and syslog by parsers written from the specifications, each field
+compared with the event's own.
+Prints a line of JSON with the counts, and what was wrong on stderr; exits with 1 if anything was.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
+
+from daemon.audit.record import SecurityAuditEvent
+from exporters.formats import Emitter
+from exporters.formats.inventory import FORMATS
+from tests.exporters.formats import ecs_schema, parsers
+
+OCSF_VERSIONS = ("1.1.0", "1.3.0", "1.8.0")
+OCSF_CLASSES = {2004: "detection_finding", 6002: "application_lifecycle"}
+EMITTER = Emitter(hostname="node-1", version="0.1.0")
+ECS = Draft202012Validator(ecs_schema.SCHEMA)
+TOLD = 20
+"""Problems printed."""
+
+
+def main() -> int:
+    count, wrong = 0, 0
+    failed: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
+    for line in Path(sys.argv[1]).read_bytes().rstrip(b"\0").splitlines():
+        event = SecurityAuditEvent.model_validate_json(line)
+        count += 1
+        kinds[event.event_type.value] += 1
+        for name, problem in problems(event):
+            failed[name] += 1
+            wrong += 1
+            if wrong <= TOLD:
+                print(f"event {event.seq}: {name}: {problem}", file=sys.stderr)
+    checks = [f"ocsf {version}" for version in OCSF_VERSIONS] + ["plain", "ecs", "cef", "leef", "rfc5424"]
+    print(json.dumps({"events": count, "types": kinds, "wrong": {name: failed[name] for name in checks}}))
+    return 1 if wrong or not count else 0
+
+
+def problems(event: SecurityAuditEvent) -> Iterator[tuple[str, str]]:
+    """What is wrong with any of its records: pairs of format and problem."""
+    for name in FORMATS:
+        record = FORMATS[name](event, EMITTER)
+        if set(record) & set(range(32)):
+            yield name, "a control character: a receiver could take it for the record's end"
+    yield from (("plain", problem) for problem in _plain(event))
+    for version in OCSF_VERSIONS:
+        yield from ((f"ocsf {version}", problem) for problem in _ocsf(event, version))
+    yield from (("ecs", problem) for problem in _ecs(event))
+    yield from (("cef", problem) for problem in _cef(event))
+    yield from (("leef", problem) for problem in _leef(event))
+    yield from (("rfc5424", problem) for problem in _syslog(event))
+
+
+def _text(event: SecurityAuditEvent, name: str) -> str:
+    return FORMATS[name](event, EMITTER).decode()
+
+
+def _whole(event: SecurityAuditEvent) -> Any:
+    """The event as UTF-8 can have it: a lone surrogate becomes a question mark."""
+    text = json.dumps(event.model_dump(exclude_none=True, mode="python"), default=str, ensure_ascii=False)
+    return _timeless(json.loads(text.encode("utf-8", "replace")))
+
+
+def _timeless(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name != "timestamp"}
+
+
+def _plain(event: SecurityAuditEvent) -> Iterator[str]:
+    if _timeless(json.loads(_text(event, "plain"))) != _whole(event):
+        yield "does not read back equal"
+
+
+@cache
+def _validator(version: str, class_uid: int) -> Draft202012Validator:
+    schemas = OcsfJsonSchemaEmbedded(get_ocsf_schema(version))
+    name, profiles = OCSF_CLASSES[class_uid], ["container", "host"]
+    return Draft202012Validator(schemas.get_class_schema(name, profiles=profiles))
+
+
+def _ocsf(event: SecurityAuditEvent, version: str) -> Iterator[str]:
+    emitter = Emitter(hostname="node-1", version="0.1.0", ocsf_version=version)
+    record = json.loads(FORMATS["ocsf"](event, emitter))
+    for error in _validator(version, record["class_uid"]).iter_errors(record):
+        yield f"{list(error.path)}: {error.message[:200]}"
+    if _timeless(record["unmapped"]) != _whole(event):
+        yield "unmapped is not the event"
+
+
+def _ecs(event: SecurityAuditEvent) -> Iterator[str]:
+    record = json.loads(_text(event, "ecs"))
+    for error in ECS.iter_errors(record):
+        yield f"{list(error.path)}: {error.message[:200]}"
+    if wrong := ecs_schema.mismatched(record):
+        yield f"event.type {wrong} is none of event.category {record['event']['category']}"
+    if _timeless(json.loads(record["event"]["original"])) != _whole(event):
+        yield "event.original is not the event"
+
+
+def _readable(value: object, limit: int, kept: str = "") -> str:
+    """What a line format can hold of a text: `limit` characters, and no control characters but those kept."""
+    text = str(value)
+    short = text if len(text) <= limit else text[: limit - 1] + "…"
+    return "".join(char if char in kept or not _is_control(char) else "\ufffd" for char in short)
+
+
+def _is_control(char: str) -> bool:
+    point = ord(char)
+    return point < 0x20 or 0x7F <= point < 0xA0 or point in {0x2028, 0x2029} or 0xD800 <= point < 0xE000
+
+
+def _different(found: dict[str, str], expected: dict[str, str]) -> Iterator[str]:
+    for name in found.keys() | expected.keys():
+        if found.get(name) != expected.get(name):
+            yield f"{name}: {str(found.get(name))[:80]!r} instead of {str(expected.get(name))[:80]!r}"
+
+
+def _time_ms(event: SecurityAuditEvent) -> int:
+    return int(event.timestamp.timestamp() * 1000)
+
+
+def _cef(event: SecurityAuditEvent) -> Iterator[str]:
+    header, found = parsers.cef(_text(event, "cef"))
+    details, kind = event.details, event.event_type.value
+    title = _readable(details.get("title") or kind, 1023, "\r\n").replace("\r", " ").replace("\n", " ")
+    if header[:6] != ["CEF:0", "container-kit", "container-kitd", "0.1.0", kind, title]:
+        yield f"header {header}"
+    expected = {
+        "rt": _time_ms(event),
+        "dvchost": "node-1",
+        "externalId": event.id,
+        "act": event.action,
+        "cs1Label": "sessionId",
+        "cs1": event.session_id,
+        "cs2Label": "sandboxId",
+        "cs2": event.sandbox_id,
+        "reason": details.get("rule_id") or details.get("reason"),
+        "msg": details.get("message"),
+        "suid": event.actor.uid if event.actor else None,
+        **_labelled("cs3", "imageDigest", event.image_digest),
+        **_labelled("cs4", "profileDigest", event.profile_digest),
+        **_labelled("cs5", "sensorTier", event.sensor_tier),
+        **_labelled("cs6", "traceId", event.trace_id),
+    }
+    yield from _different(found, _present(expected, "\r\n"))
+
+
+def _labelled(key: str, label: str, value: str | None) -> dict[str, str]:
+    return {} if value is None else {f"{key}Label": label, key: value}
+
+
+def _present(expected: dict[str, Any], kept: str) -> dict[str, str]:
+    return {
+        name: _readable(value, 1023, kept)
+        for name, value in expected.items()
+        if value is not None and value != ""
+    }
+
+
+def _leef(event: SecurityAuditEvent) -> Iterator[str]:
+    header, found = parsers.leef(_text(event, "leef"))
+    details, kind = event.details, event.event_type.value
+    if header != ["LEEF:2.0", "container-kit", "container-kitd", "0.1.0", kind, "^"]:
+        yield f"header {header}"
+    expected = {
+        "devTime": _time_ms(event),
+        "cat": kind,
+        "sev": {"low": 3, "medium": 5, "high": 8, "critical": 10}[event.severity],
+        "identHostName": "node-1",
+        "action": event.action,
+        "eventId": event.id,
+        "seq": event.seq,
+        "sessionId": event.session_id,
+        "sandboxId": event.sandbox_id,
+        "containerId": details.get("container_id"),
+        "imageDigest": event.image_digest,
+        "profileDigest": event.profile_digest,
+        "sensorTier": event.sensor_tier,
+        "traceId": event.trace_id,
+        "spanId": event.span_id,
+        "usrName": event.actor.uid if event.actor else None,
+        "ruleId": details.get("rule_id"),
+        "reason": details.get("reason"),
+        "msg": details.get("title") or details.get("message"),
+    }
+    yield from _different(found, _present(expected, "\r\n\t"))
+
+
+def _syslog(event: SecurityAuditEvent) -> Iterator[str]:
+    found = parsers.syslog(_text(event, "rfc5424"))
+    severity = {"low": 5, "medium": 4, "high": 3, "critical": 2}[event.severity]
+    header = (13, severity, "node-1", event.event_type.value)
+    if (found.facility, found.severity, found.host, found.message_id) != header:
+        yield f"header {found}"
+    expected = {
+        "seq": event.seq,
+        "id": event.id,
+        "session": event.session_id,
+        "severity": event.severity.value,
+        "action": event.action,
+        "sandbox": event.sandbox_id,
+        "image": event.image_digest,
+        "trace": event.trace_id,
+        "rule": event.details.get("rule_id"),
+    }
+    known = {name: _readable(value, 128) for name, value in expected.items() if value is not None}
+    (data,) = found.data.values()
+    yield from _different(data, known)
+    message = json.loads(found.message)
+    if not message.get("truncated") and _timeless(message) != _whole(event):
+        yield "the message is not the event"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
