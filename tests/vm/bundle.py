@@ -10,7 +10,7 @@ from pathlib import Path
 from daemon import ROOT
 
 PYTHON = "3.11"  # the machine's
-TESTS = ("__init__.py", "images.py", "running.py", "vm/__init__.py", "vm/guest")
+TESTS = ("__init__.py", "images/__init__.py", "running.py", "vm/__init__.py", "vm/guest")
 
 
 def make_bundle(folder: Path) -> None:
