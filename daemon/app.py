@@ -71,6 +71,7 @@ async def serve(settings: Settings) -> None:
         guard = Guard(settings, executor, ledger)
         deliveries = Deliveries(settings.exporters, settings_file(), audit, settings.state_dir)
         metrics.observe(deliveries.all)
+        metrics.watch(guard)
         access = Access(settings.callers, registry)
         app = application(executor, access, audit, ledger, metrics, guard, deliveries.all)
         await _run(settings, executor, guard, deliveries, app, listener, key)

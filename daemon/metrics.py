@@ -13,8 +13,27 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from daemon.audit.record import EventType, SecurityAuditEvent
 from daemon.delivery.delivery import Delivery
+from daemon.guard import Guard
 from daemon.sandbox.sandbox import Registry
+from daemon.sensing import Health
 
+PHASE_BUCKETS_S = (
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    5.0,
+    30.0,
+    300.0,
+    3600.0,
+)
 COMMIT_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
@@ -42,11 +61,47 @@ class Metrics:
             explicit_bucket_boundaries_advisory=COMMIT_BUCKETS_S,
         )
 
+        self._findings = meter.create_counter(
+            "container_kit_findings", description="audited findings by rule; repetitions are not counted"
+        )
+        self._phases = meter.create_histogram(
+            "container_kit_sandbox_phase",
+            unit="s",
+            description="how long each phase of a sandbox took, from validate to run",
+            explicit_bucket_boundaries_advisory=PHASE_BUCKETS_S,
+        )
+
     def committed(self, took_s: float) -> None:
         self._commits.record(took_s)
 
     def count(self, event: SecurityAuditEvent) -> None:
         self._events.add(1, {"type": event.event_type})
+        if event.event_type is EventType.SECURITY_VIOLATION and "rule_id" in event.details:
+            labels = {"rule": event.details["rule_id"], "severity": event.severity, "action": event.action}
+            self._findings.add(1, labels)
+        for phase, took_ms in event.details.get("durations_ms", {}).items():
+            self._phases.record(took_ms / 1000, {"phase": phase})
+
+    def watch(self, guard: Guard) -> None:
+        """What the sensors see and lose, and what was done with it."""
+        meter = self._provider.get_meter("container-kit")
+        sensing, pipeline, responder = guard.sensing, guard.pipeline, guard.responder
+        counters: dict[str, Callable[[], Iterable[Observation]]] = {
+            "sensor_events": lambda: [Observation(pipeline.events_seen)],
+            "sensor_lost": lambda: [_lost(name, count) for name, count in sensing.lost.items()],
+            "events_unjudged": lambda: [Observation(pipeline.dropped)],
+            "findings_unaudited": lambda: [Observation(responder.dropped)],
+            "detector_failures": lambda: [
+                Observation(pipeline.failures[name], {"detector": name})
+                for name in pipeline.names_of_detectors
+            ],
+        }
+        for name, read in counters.items():
+            meter.create_observable_counter(f"container_kit_{name}", [_read_by(read)])
+        meter.create_observable_gauge(
+            "container_kit_sensor_running",
+            [_read_by(lambda: [_running(name, health) for name, health in sensing.health.items()])],
+        )
 
     @contextmanager
     def request(self) -> Iterator[None]:
@@ -86,6 +141,22 @@ class Metrics:
 
     def close(self) -> None:
         self._provider.shutdown()
+
+
+def _read_by(
+    read: Callable[[], Iterable[Observation]],
+) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    return lambda _: read()
+
+
+def _lost(name: str, count: int) -> Observation:
+    """`name` is the sensor's, a dot, and the reason."""
+    sensor, _, reason = name.partition(".")
+    return Observation(count, {"sensor": sensor, "reason": reason})
+
+
+def _running(name: str, health: Health) -> Observation:
+    return Observation(health.running, {"sensor": name, "tier": health.tier})
 
 
 def _by_exporter(

@@ -40,6 +40,10 @@ def plug_ins() -> list[Detector]:
     return found
 
 
+def _name_of(detector: Detector) -> str:
+    return f"{type(detector).__module__}.{type(detector).__qualname__}"
+
+
 class Pipeline:
     """Synchronous, and fed from the event loop alone. `publish` gets every finding; `failed` the name of a
     detector that raised, and why."""
@@ -70,6 +74,10 @@ class Pipeline:
     @property
     def names(self) -> frozenset[str]:
         return frozenset[str]().union(*(detector.names for detector in self.detectors))
+
+    @property
+    def names_of_detectors(self) -> list[str]:
+        return [_name_of(detector) for detector in self.detectors]
 
     def feed(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -127,7 +135,7 @@ class Pipeline:
         try:
             return list(detector.detect(event, sandbox))
         except Exception as error:  # a detector's trouble is its own: counted, told, and the others go on
-            name = f"{type(detector).__module__}.{type(detector).__qualname__}"
+            name = _name_of(detector)
             self.failures[name] += 1
             log.exception("detector failed", detector=name)
             self._failed(name, f"{type(error).__name__}: {error}")

@@ -21,6 +21,31 @@ def test_every_counter_exists_from_the_start(running: Daemon) -> None:
     assert re.search(r'^container_kit_audit_events_total{.*type="AUDIT_RETIRED"} 0.0$', text, re.MULTILINE)
 
 
+@pytest.mark.parametrize(
+    "series",
+    [
+        r'sensor_running{.*sensor="ebpf",tier="ebpf"} 1.0',
+        r"sensor_events_total{.*} [0-9.e+]+",
+        r'sensor_lost_total{.*sensor="ebpf"} [0-9.]+',
+        r"findings_unaudited_total{.*} 0.0",
+        r'detector_failures_total{detector="detectors.process.[a-z_.]+[A-Za-z]+".*} 0.0',
+        r'audit_commit_seconds_bucket{.*le="0.005".*} [0-9.]+',
+    ],
+)
+def test_what_the_sensors_see_and_the_disk_takes_is_measured(running: Daemon, series: str) -> None:
+    text = running.request("GET", "/metrics").body.decode()
+    assert re.search(rf"^container_kit_{series}$", text, re.MULTILINE), text
+
+
+def test_phases_and_findings_are_counted(running: Daemon, image: str) -> None:
+    running.run(image, "cat", "/proc/1/environ", profile="strict")
+    text = running.request("GET", "/metrics").body.decode()
+    assert re.search(
+        r'^container_kit_sandbox_phase_seconds_count{.*phase="attest"} [0-9.]+$', text, re.MULTILINE
+    )
+    assert re.search(r'^container_kit_findings_total{.*rule="[a-z-]+".*} [0-9.]+$', text, re.MULTILINE), text
+
+
 def test_the_document_names_every_route_and_model(running: Daemon) -> None:
     document = running.request("GET", "/openapi.json").json()
     assert document["openapi"] == "3.1.0"
