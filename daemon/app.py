@@ -68,6 +68,7 @@ async def serve(settings: Settings) -> None:
         gate = Gate(policy, examination)
         executor = Executor(engine, HostState(engine), profiles, gate, audit, registry)
         ledger = Ledger(boot_clock(time.time_ns(), time.monotonic_ns()))
+        _on_audit_failure(settings, executor)
         guard = Guard(settings, executor, ledger)
         deliveries = Deliveries(settings.exporters, settings_file(), audit, settings.state_dir)
         metrics.observe(deliveries.all)
@@ -75,6 +76,17 @@ async def serve(settings: Settings) -> None:
         access = Access(settings.callers, registry)
         app = application(executor, access, audit, ledger, metrics, guard, deliveries.all)
         await _run(settings, executor, guard, deliveries, app, listener, key)
+
+
+def _on_audit_failure(settings: Settings, executor: Executor) -> None:
+    def tell(error: AuditError) -> None:
+        log.error("not audited", reason=str(error), then=settings.on_audit_failure)
+        if settings.on_audit_failure == "kill_all":
+            for sandbox in executor.registry.running():
+                executor.kill_now(sandbox, "container killed: the audit log cannot be written")
+
+    executor.audit.tolerant = settings.on_audit_failure == "continue"
+    executor.audit.on_failure = tell
 
 
 def _examination(settings: Settings) -> Examination:

@@ -87,6 +87,7 @@ class Settings(BaseSettings):
     profile_dirs: list[Path] = [PROFILES, Path("/etc/container-kit/profiles")]
     debug: bool = False
     security_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    on_audit_failure: Literal["refuse_launch", "continue", "kill_all"] = "refuse_launch"
     watch: Literal["managed", "labelled", "all"] = "managed"
     unmanaged_response: Literal["alert", "pause", "quarantine", "kill"] = "alert"
     dns_servers: list[str] = Field(default=[], max_length=8)

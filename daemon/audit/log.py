@@ -63,13 +63,25 @@ class AuditLog:
         self._appending = Appending(self._file)
         self._news = asyncio.Event()
         self.on_record: Callable[[SecurityAuditEvent], None] = lambda _: None
+        self.tolerant = False
+        self.on_failure: Callable[[AuditError], None] = lambda _: None
         self.on_commit: Callable[[float], None] = lambda _: None
         """Told how many seconds the disk took for a batch."""
 
     async def record(self, event: SecurityAuditEvent) -> SecurityAuditEvent:
-        """Raises AuditError when the disk refuses it: what it is about must then not happen."""
-        await self._make_room()
-        return await self._keep(self._take(event))
+        """Raises AuditError when the disk refuses it: what it is about must then not happen.
+
+        Unless `tolerant`: then it returns, and the event is written once there is room, or lost beyond
+        WAITING_LIMIT_BYTES.
+        """
+        try:
+            await self._make_room()
+            return await self._keep(self._take(event))
+        except AuditError as error:
+            self.on_failure(error)
+            if not self.tolerant:
+                raise
+            return event
 
     async def checkpoint(self, key: SigningKey) -> None:
         """One more line that stands for all before it, if there are new ones. Raises AuditError."""

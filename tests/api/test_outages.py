@@ -41,6 +41,7 @@ def problem(answer: Answer) -> tuple[int, str]:
     return answer.status, answer.json()["type"]
 
 
+KILLED = "container killed: the audit log cannot be written"
 UNAVAILABLE = (503, "/problems/engine-unavailable")
 
 
@@ -152,6 +153,28 @@ class TestAuditDisk:
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], check=True)
         yield folder
         subprocess.run(["umount", "--lazy", folder], check=True)
+
+    @pytest.mark.parametrize("policy", ["kill_all", "continue"])
+    def test_full_it_does_what_the_settings_say(
+        self, disk: Path, tmp_path: Path, image: str, policy: str
+    ) -> None:
+        with daemon(tmp_path, f'on_audit_failure = "{policy}"\n') as started:
+            kept = launch(started, image, "sleep", "60").json()["id"]
+            with (disk / "ballast").open("wb", buffering=0) as ballast, suppress(OSError):
+                while True:
+                    ballast.write(bytes(1024))
+            last = [launch(started, image, "true", "x" * 4000, wait=True) for _ in range(3)][-1]
+            state = started.request("GET", f"/v1/sandboxes/{kept}").json()["state"]
+            if policy == "continue":
+                assert (last.json()["exit_code"], state) == (0, "running")
+                (disk / "ballast").unlink()
+                assert launch(started, image, wait=True).json()["exit_code"] == 0
+                assert [e["seq"] for e in started.events()] == sorted({e["seq"] for e in started.events()})
+                assert len([e for e in started.events() if e["event_type"] == "EXECUTION_STARTED"]) == 5
+            else:
+                assert problem(last) == (503, "/problems/audit-unavailable")
+                result = started.request("GET", f"/v1/sandboxes/{kept}/result").json()
+                assert (result["killed"], result["message"]) == (True, KILLED)
 
     def test_full_it_stops_launches_and_nothing_else(self, disk: Path, tmp_path: Path, image: str) -> None:
         with daemon(tmp_path) as started:
