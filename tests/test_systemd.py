@@ -125,7 +125,14 @@ class TestUnits:
         """By name, as systemd passes over one that it does not know without a word."""
         kept = _settings()["CapabilityBoundingSet"][0].split()
         of_files = ["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_CHOWN", "CAP_FOWNER"]
-        assert kept == [*of_files, "CAP_BPF", "CAP_PERFMON", "CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE"]
+        assert kept == [
+            *of_files,
+            "CAP_BPF",
+            "CAP_PERFMON",
+            "CAP_NET_ADMIN",
+            "CAP_NET_BIND_SERVICE",
+            "CAP_KILL",
+        ]
         assert _settings()["AmbientCapabilities"] == [""]
 
     def test_no_setting_is_given_twice(self) -> None:

@@ -261,7 +261,7 @@ class Executor:
         if sandbox.state is State.ENDED or sandbox.killed:
             return
         sandbox.killed, sandbox.message = True, sandbox.message or message
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):  # without CAP_KILL the engine does it, later
             signal.pidfd_send_signal(sandbox.pidfd, signal.SIGKILL)
 
     async def pause(self, sandbox: Sandbox) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
+import select
 from collections.abc import Callable
 
 from daemon.errors import EngineError
@@ -25,10 +25,18 @@ def give_go(pid: int, pidfd: int) -> None:
     try:
         descriptor = os.open(f"/proc/{pid}/fd/{init.GO_FD}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "wb", buffering=0) as pipe:
-            signal.pidfd_send_signal(pidfd, 0)  # it lives: what was opened by its number was its own
-            pipe.write(init.GO)
+            if _ended(pidfd):
+                raise ProcessLookupError
+            pipe.write(init.GO)  # it lives: what was opened by its number was its own
     except OSError as error:
         raise EngineError("the sandbox ended before its program could run: launch it again") from error
+
+
+def _ended(pidfd: int) -> bool:
+    """pidfd_open(2): it is readable then."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class Farewell:

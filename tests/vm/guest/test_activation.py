@@ -15,7 +15,7 @@ from tests.vm.guest.unit import SERVICE, SOCKET_UNIT, await_that, command, main_
 CLIENT = "/usr/bin/container-kit"
 MEMBER_UID, STRANGER_UID = 4711, 4712
 # CHOWN, DAC_OVERRIDE, FOWNER, NET_ADMIN, SYS_PTRACE, PERFMON, BPF: linux/capability.h
-CAPABILITIES = (0, 1, 3, 12, 19, 38, 39)
+CAPABILITIES = (0, 1, 3, 5, 10, 12, 19, 38, 39)
 
 
 def as_user(uid: int, *groups: str) -> list[str]:
