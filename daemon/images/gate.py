@@ -18,6 +18,7 @@ from daemon.images.examination import Scan
 from daemon.images.findings import ImageIssue
 from daemon.images.judgement import Verdict, judge_issues, judge_scan
 from daemon.images.policy import (
+    ANY,
     ImagePolicy,
     Requirements,
     SignatureRequirement,
@@ -113,12 +114,20 @@ class Gate:
 
     def _local(self, candidate: Candidate) -> Iterator[Duty | Verdict]:
         local = self._policy.local
-        if covers(local.images, candidate.references, candidate.image.id):
-            yield Duty(None, local, "[local]")
-            yield Control(id="image.policy", detail="made on this host, which the policy lets run")
-        else:
+        if not covers(local.images, candidate.references, candidate.image.id):
             reason = "made on this host, and not one of the local images that the policy lets run"
             yield _denied("image.policy", reason, "add its id or name to [local] of images.toml")
+            return
+        yield Duty(None, local, "[local]")
+        yield Control(id="image.policy", detail="made on this host, which the policy lets run")
+        yield from self._of_its_name(candidate)
+
+    def _of_its_name(self, candidate: Candidate) -> Iterator[Duty]:
+        """Who asks for a name expects what the name's rule promises, unless [local] has the very image."""
+        listed = [entry for entry in self._policy.local.images if entry != ANY]
+        decided = self._policy.rule_for(candidate.named) if candidate.named else None
+        if decided and not covers(listed, candidate.references, candidate.image.id):
+            yield Duty(candidate.named, decided[1], f"the rule for {decided[0]}")
 
     def _covered(self, candidate: Candidate) -> Iterator[Duty | Verdict]:
         for reference in candidate.references:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon import PROFILES
+from daemon import PROFILES, ROOT
 from daemon.errors import ConfigError
 from daemon.findings import Severity
 from daemon.images.policy import FILE, ImagePolicy, covers, load_policy, read_policy
@@ -124,6 +124,18 @@ vulnerabilities = { max_severity = "low", unknown_as = "high", fixable_only = tr
 def test_what_is_odd_is_refused_with_file_and_key(tmp_path: Path, text: str, key: str) -> None:
     with pytest.raises(ConfigError, match=rf"^{tmp_path}/{FILE}: .*{key}"):
         policy(tmp_path, text)
+
+
+def test_the_policy_of_the_documentation_is_one(tmp_path: Path) -> None:
+    text = (ROOT / "docs/images.md").read_text().partition("```toml\n")[2].partition("```")[0]
+    assert decided_by(policy(tmp_path, text), "registry.example.com/team/x") == "registry.example.com/team/**"
+
+
+def test_the_examples_of_the_shipped_one_can_be_uncommented(tmp_path: Path) -> None:
+    before, _, examples = (PROFILES / FILE).read_text().partition("# For example:\n")
+    text = before + "".join(line.removeprefix("#") for line in examples.splitlines(keepends=True))
+    read = policy(tmp_path, text)
+    assert (len(read.rules), list(read.profiles), len(read.exceptions)) == (2, ["strict"], 1)
 
 
 def test_the_last_folder_that_has_one_decides(tmp_path: Path) -> None:
