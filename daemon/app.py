@@ -29,6 +29,8 @@ from daemon.images.changes import follow
 from daemon.images.examination import Examination
 from daemon.images.gate import Gate
 from daemon.images.policy import load_policy
+from daemon.images.registry import RegistryClient
+from daemon.images.signatures import Signatures
 from daemon.ledger import Ledger, boot_clock
 from daemon.metrics import Metrics
 from daemon.sandbox import init
@@ -65,7 +67,9 @@ async def serve(settings: Settings) -> None:
         cleanup.callback(metrics.close)
         audit.on_record, audit.on_commit = metrics.count, metrics.committed
         examination = _examination(settings)
-        gate = Gate(policy, examination)
+        images = RegistryClient()
+        cleanup.push_async_callback(images.close)
+        gate = Gate(policy, examination, Signatures(images))
         executor = Executor(engine, HostState(engine), profiles, gate, audit, registry)
         ledger = Ledger(boot_clock(time.time_ns(), time.monotonic_ns()))
         _on_audit_failure(settings, executor)

@@ -180,7 +180,7 @@ def test_a_profile_asks_for_more(gated: Gated) -> None:
 
 def test_a_signature_that_cannot_be_verified_is_none(gated: Gated) -> None:
     name = gated.pushed("signed/tool:1")
-    assert "must be signed" in gated.threats(name)["image.signature"]
+    assert "a key of the policy cannot be used" in gated.threats(name)["image.signature"]
     assert gated.daemon.run(name, "true")["type"] == "/problems/execution-blocked"
 
 

@@ -1,0 +1,139 @@
+"""Reading from an image registry (OCI distribution specification 1.1), as anybody may.
+
+What comes is bounded and compared with its digest; "it is not there" and "nobody can tell" are two answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from hashlib import sha256
+from ipaddress import ip_address
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from daemon.images.reference import DEFAULT_REGISTRY, Reference
+
+DEADLINE_S = 15.0
+MANIFEST_LIMIT_BYTES = 4 << 20
+TOKEN_LIMIT_BYTES = 64 * 1024
+MANIFESTS = ", ".join(
+    (
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+        "application/vnd.oci.image.index.v1+json",
+    )
+)
+DOCKER_HUB = "registry-1.docker.io"
+
+
+class RegistryError(Exception):
+    """The registry did not answer, refused, or answered with what it should not: nobody can tell."""
+
+
+class Absent(Exception):
+    """The registry says that it has no such thing."""
+
+
+class RegistryClient:
+    def __init__(self, deadline_s: float = DEADLINE_S) -> None:
+        self._deadline_s = deadline_s
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def manifest(self, repository: Reference, version: str) -> dict[str, Any]:
+        """By tag or digest; where by digest, these very bytes. Raises Absent, RegistryError."""
+        url = _url(repository, f"manifests/{version}")
+        content = await self._get(url, repository, MANIFEST_LIMIT_BYTES)
+        if version.startswith("sha256:"):
+            _compare(content, version)
+        try:
+            found = json.loads(content)
+        except ValueError as error:
+            raise RegistryError(f"{url}: no JSON") from error
+        if not isinstance(found, dict):
+            raise RegistryError(f"{url}: no manifest")
+        return found
+
+    async def blob(self, repository: Reference, digest: str, limit_bytes: int) -> bytes:
+        """Raises Absent, RegistryError, also where it is larger than `limit_bytes`."""
+        content = await self._get(_url(repository, f"blobs/{digest}"), repository, limit_bytes)
+        _compare(content, digest)
+        return content
+
+    async def _get(self, url: URL, repository: Reference, limit_bytes: int) -> bytes:
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                return await self._content(url, repository, limit_bytes)
+        except TimeoutError as error:
+            raise RegistryError(f"{url.host}: no answer within {self._deadline_s:g} s") from error
+        except aiohttp.ClientError as error:
+            raise RegistryError(f"{url.host}: {error}") from error
+
+    async def _content(self, url: URL, repository: Reference, limit_bytes: int) -> bytes:
+        status, challenge, content = await self._ask(url, {"Accept": MANIFESTS}, limit_bytes)
+        if status == 401:
+            token = await self._token(challenge, repository)
+            headers = {"Accept": MANIFESTS, "Authorization": f"Bearer {token}"}
+            status, _, content = await self._ask(url, headers, limit_bytes)
+        if status == 404:
+            raise Absent(str(url))
+        if status != 200:
+            raise RegistryError(f"{url.host}: answered {status} for {url.path}")
+        return content
+
+    async def _ask(self, url: URL, headers: dict[str, str], limit_bytes: int) -> tuple[int, str, bytes]:
+        self._session = self._session or aiohttp.ClientSession()
+        async with self._session.get(url, headers=headers, max_redirects=3) as response:
+            content = await response.content.read(limit_bytes + 1)
+            while len(content) <= limit_bytes and (more := await response.content.read(limit_bytes)):
+                content += more
+            if len(content) > limit_bytes:
+                raise RegistryError(f"{url.host}: more than {limit_bytes} bytes for {url.path}")
+            return response.status, response.headers.get("WWW-Authenticate", ""), content
+
+    async def _token(self, challenge: str, repository: Reference) -> str:
+        """Nobody's, for reading (distribution's token authentication). Raises RegistryError."""
+        said = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
+        if not challenge.startswith("Bearer ") or "realm" not in said:
+            raise RegistryError(f"{repository.registry}: asks for a password, which is not supported")
+        realm = URL(said["realm"])
+        if realm.scheme != "https" and not _loopback(realm.host or ""):
+            raise RegistryError(
+                f"{repository.registry}: sends us to {realm} for a token: not over plain HTTP"
+            )
+        query = {"scope": f"repository:{repository.repository}:pull", "service": said.get("service", "")}
+        status, _, content = await self._ask(realm.update_query(query), {}, TOKEN_LIMIT_BYTES)
+        try:
+            answer = json.loads(content)
+            return str(answer.get("token") or answer["access_token"])
+        except (ValueError, KeyError, AttributeError) as error:
+            raise RegistryError(f"{realm.host}: gave no token, but {status}") from error
+
+
+def _url(repository: Reference, rest: str) -> URL:
+    """Plain HTTP to this host alone, as the engine does it."""
+    host = DOCKER_HUB if repository.registry == DEFAULT_REGISTRY else repository.registry
+    scheme = "http" if _loopback(host.rpartition(":")[0] or host) else "https"
+    return URL(f"{scheme}://{host}/v2/{repository.repository}/{rest}", encoded=True)
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _compare(content: bytes, digest: str) -> None:
+    found = f"sha256:{sha256(content).hexdigest()}"
+    if found != digest:
+        raise RegistryError(
+            f"sent {found[:19]} for {digest[:19]}: these are not the bytes that were asked for"
+        )

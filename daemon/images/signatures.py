@@ -1,0 +1,177 @@
+"""Signatures of images by keys, as cosign keeps them: in the tag `sha256-DIGEST.sig` of their repository.
+
+What is checked, in this order: that the key signed these very bytes; only then what they say: that they are a
+signature of an image, of this manifest, and of this repository, or one that was signed elsewhere would do
+after it was copied here. Source: cosign's signature specification.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+
+from daemon.images.judgement import Verdict
+from daemon.images.policy import SignatureRequirement
+from daemon.images.reference import BadReference, Reference, parse
+from daemon.images.registry import Absent, RegistryClient, RegistryError
+from daemon.images.single_flight import SingleFlight
+from daemon.sandbox.report import Control, RiskLevel, Threat
+
+PAYLOAD = "application/vnd.dev.cosign.simplesigning.v1+json"
+ANNOTATION = "dev.cosignproject.cosign/signature"
+TYPES = frozenset({"cosign container image signature", "https://sigstore.dev/cosign/sign/v1"})
+PAYLOAD_LIMIT_BYTES = 64 * 1024
+SIGNATURES_LIMIT = 50
+REMEMBERED = 1000
+
+PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """`name` is its file's; `digest` tells keys apart, whatever their files are called."""
+
+    name: str
+    digest: str
+    public: PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Whose signatures are good, and why others are not."""
+
+    signers: tuple[Key, ...]
+    remarks: tuple[str, ...]
+    enough: bool
+
+
+class Signatures:
+    """A good signature stays good, so it is remembered; that there is none is asked anew each time."""
+
+    def __init__(self, registry: RegistryClient) -> None:
+        self._registry = registry
+        self._known: SingleFlight[tuple[object, ...], Found] = SingleFlight(REMEMBERED, lambda f: f.enough)
+
+    async def __call__(
+        self, reference: Reference, manifest_digest: str, requirement: SignatureRequirement
+    ) -> Verdict:
+        """A threat that blocks where the requirement is not met, or where nobody can tell."""
+        named = f"{reference.name}@{manifest_digest[:19]}"
+        if requirement.identities:
+            return _denied(f"{named}: signatures by identities cannot be verified here", "ask for keys")
+        try:
+            keys = list(_keys(requirement))
+            key = (reference.name, manifest_digest, *(one.digest for one in keys), requirement.threshold)
+            found = await self._known.get(
+                key, lambda: self._find(reference, manifest_digest, keys, requirement)
+            )
+        except Absent:
+            return _denied(f"{named} is not signed", "sign it with `cosign sign --key`, or take a signed one")
+        except RegistryError as error:
+            reason = f"whether {named} is signed cannot be told: {error}"
+            return _denied(reason, "try again when the registry answers")
+        except (OSError, ValueError) as error:
+            return _denied(f"a key of the policy cannot be used: {error}", "correct `keys` in images.toml")
+        return _verdict(named, found, requirement)
+
+    async def _find(
+        self, reference: Reference, digest: str, keys: list[Key], requirement: SignatureRequirement
+    ) -> Found:
+        manifest = await self._registry.manifest(reference, f"{digest.replace(':', '-')}.sig")
+        signers: dict[str, Key] = {}
+        remarks: list[str] = []
+        for layer in _layers(manifest):
+            payload = await self._registry.blob(reference, str(layer["digest"]), PAYLOAD_LIMIT_BYTES)
+            signer = next((key for key in keys if _signed(key, payload, layer)), None)
+            if signer is None:
+                remarks.append("one is by another key")
+            elif (problem := _problem(payload, reference, digest)) is not None:
+                remarks.append(problem)
+            else:
+                signers[signer.digest] = signer
+        enough = len(signers) >= requirement.threshold
+        return Found(tuple(signers.values()), tuple(remarks), enough)
+
+
+def _keys(requirement: SignatureRequirement) -> Iterator[Key]:
+    """Read anew: they may have been replaced. Raises OSError, ValueError."""
+    for path in requirement.keys:
+        try:
+            public = load_pem_public_key(path.read_bytes())
+        except UnsupportedAlgorithm as error:
+            raise ValueError(f"{path}: {error}") from error
+        if not isinstance(public, PublicKey):
+            raise ValueError(f"{path}: neither an EC, an Ed25519 nor an RSA key")  # noqa: TRY004
+        der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        yield Key(path.name, sha256(der).hexdigest(), public)
+
+
+def _layers(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Those that are signatures. Raises RegistryError."""
+    layers = manifest.get("layers")
+    if not isinstance(layers, list) or len(layers) > SIGNATURES_LIMIT:
+        raise RegistryError(f"its signatures are no list of at most {SIGNATURES_LIMIT}")
+    for layer in layers:
+        if isinstance(layer, dict) and layer.get("mediaType") == PAYLOAD and "digest" in layer:
+            yield layer
+
+
+def _signed(key: Key, payload: bytes, layer: dict[str, Any]) -> bool:
+    """With SHA-256 whatever the key, as cosign does it."""
+    try:
+        signature = base64.b64decode(layer["annotations"][ANNOTATION], validate=True)
+        if isinstance(key.public, ec.EllipticCurvePublicKey):
+            key.public.verify(signature, payload, ec.ECDSA(hashes.SHA256()))
+        elif isinstance(key.public, ed25519.Ed25519PublicKey):
+            key.public.verify(signature, payload)
+        else:
+            key.public.verify(signature, payload, padding.PKCS1v15(), hashes.SHA256())
+    except (KeyError, TypeError, ValueError, InvalidSignature):
+        return False
+    return True
+
+
+def _problem(payload: bytes, reference: Reference, digest: str) -> str | None:
+    """Why what was signed is no signature of this image here."""
+    try:
+        critical = json.loads(payload)["critical"]
+        kind, signed = critical["type"], critical["image"]["docker-manifest-digest"]
+        name = parse(str(critical["identity"]["docker-reference"])).name
+    except (ValueError, KeyError, TypeError, BadReference):
+        return "one says nothing that can be understood"
+    if kind not in TYPES:
+        return "one is no signature of an image"
+    if signed != digest:
+        return "one is of another image"
+    if name != reference.name:
+        return f"one was made for {name}"
+    return None
+
+
+def _verdict(named: str, found: Found, requirement: SignatureRequirement) -> Verdict:
+    signers = ", ".join(sorted(key.name for key in found.signers))
+    if found.enough:
+        return Control(id="image.signature", detail=f"{named} is signed by {signers}")
+    have = f"{len(found.signers)} of {requirement.threshold} signatures that the policy asks for"
+    why = "; ".join(sorted(set(found.remarks)))
+    return _denied(f"{named} has {have}{f': {why}' if why else ''}", "have it signed by the policy's keys")
+
+
+def _denied(reason: str, remedy: str) -> Threat:
+    return Threat(
+        id="image.signature",
+        severity=RiskLevel.HIGH,
+        reason=reason[:1000],
+        remedy=remedy,
+        cis="4.5",
+        attack="T1525",
+    )
