@@ -91,9 +91,12 @@ def test_events_are_followed(running: Daemon, sandbox: str) -> None:
     with subprocess.Popen(following, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         call(running, "exec", sandbox, "true")
-        line = next(line for line in process.stdout if sandbox in line)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(DEADLINE_S) == 130
+        try:
+            line = next(line for line in process.stdout if sandbox in line)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(DEADLINE_S) == 130
+        finally:
+            process.kill()
     assert "SANDBOX_ACCESSED" in line
     assert 'command=["true"]' in line
 
