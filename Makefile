@@ -34,6 +34,10 @@ bench: setup
 	tests/with-engine.sh $(PYTHON) -m tests.benchmarks.launch
 	$(PYTHON) -m tests.benchmarks.sensor
 	tests/with-engine.sh $(PYTHON) -m tests.benchmarks.scan
+	tests/with-engine.sh $(PYTHON) -m tests.benchmarks.flood
+	$(PYTHON) -m tests.benchmarks.audit
+	$(PYTHON) -m tests.benchmarks.audit_kills
+	$(PYTHON) -m tests.benchmarks.delivery
 
 bpf: setup
 	$(PYTHON) -m daemon.sensors.bpf
