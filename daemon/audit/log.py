@@ -49,7 +49,7 @@ class AuditLog:
         _lock(path, self._file)
         self.last_written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         """Before this one was opened: the last sign of life of an earlier daemon."""
-        self._seq = self._durable = _last_seq(path)
+        self._seq = self._durable = self._written = _last_seq(path)
         self._offsets: dict[int, int] = {}
         self.torn_bytes = _end_torn_line(path, self._file)
         """What a crash had left of a line that nobody was told of, and that was cut off now."""
@@ -110,17 +110,17 @@ class AuditLog:
         return event
 
     async def _keep(self, event: SecurityAuditEvent) -> SecurityAuditEvent:
-        # Whoever gets the lock first commits for all who came by then; they find the batch empty, and a
-        # failed commit leaves its lines in it, so that nobody takes an event for durable that is not.
+        # Whoever gets the lock first commits for all who came by then; they find their events written, and
+        # leave those that came later to one of them. A failed commit leaves its lines for the next to try.
         async with self._committing:
-            if self._batch:
+            if event.seq > self._written:
                 await self._commit()
         self._publish(event)
         return event
 
     async def _commit(self) -> None:
         """Raises AuditError."""
-        count = len(self._batch)
+        count, newest = len(self._batch), self._seq
         data, begin_s = b"".join(self._batch), time.monotonic()
         try:
             await self._appending.append(data)
@@ -129,6 +129,7 @@ class AuditLog:
                 f"{self.path}: cannot be written: {error.strerror}; free space or repair the disk"
             ) from error
         del self._batch[:count]
+        self._written = newest
         self._waiting_bytes -= len(data)
         self.on_commit(time.monotonic() - begin_s)
 
