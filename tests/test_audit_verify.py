@@ -188,12 +188,15 @@ def test_a_credential_of_the_service_manager_is_the_key(
     assert not (tmp_path / "state/key").exists()
 
 
-@pytest.mark.parametrize(
-    "text", ["", "x", "a+b+c", str(Verifier.of(Ed25519PrivateKey.generate().public_key()))[1:]]
-)
+@pytest.mark.parametrize("text", ["", "x", "a+b+c"])
 def test_what_is_no_key_is_refused(text: str) -> None:
     with pytest.raises(AuditError):
         Verifier.parse(text)
+
+
+def test_a_key_that_lost_a_letter_is_refused() -> None:
+    with pytest.raises(AuditError):
+        Verifier.parse(str(Verifier.of(Ed25519PrivateKey.generate().public_key()))[1:])
 
 
 class TestCommands:
