@@ -65,6 +65,8 @@ class SignatureRequirement(_Part):
     keys: list[Path] = []
     identities: list[Identity] = []
     threshold: int = Field(default=1, ge=1)
+    any_repository: bool = False
+    """Bundles that name no repository will do, as cosign makes them; they may be copies from another."""
 
     @model_validator(mode="after")
     def _can_be_met(self) -> Self:

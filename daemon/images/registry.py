@@ -61,6 +61,25 @@ class RegistryClient:
             raise RegistryError(f"{url}: no manifest")
         return found
 
+    async def referrers(self, repository: Reference, digest: str) -> dict[str, Any]:
+        """The index of what refers to it, by the API or else by the tag schema. Raises RegistryError."""
+        url = _url(repository, f"referrers/{digest}")
+        try:
+            index = json.loads(await self._get(url, repository, MANIFEST_LIMIT_BYTES))
+        except Absent:
+            return await self._tagged_referrers(repository, digest)
+        except ValueError as error:
+            raise RegistryError(f"{url}: no JSON") from error
+        if not isinstance(index, dict):
+            raise RegistryError(f"{url}: no index")
+        return index
+
+    async def _tagged_referrers(self, repository: Reference, digest: str) -> dict[str, Any]:
+        try:
+            return await self.manifest(repository, digest.replace(":", "-"))
+        except Absent:
+            return {}
+
     async def blob(self, repository: Reference, digest: str, limit_bytes: int) -> bytes:
         """Raises Absent, RegistryError, also where it is larger than `limit_bytes`."""
         content = await self._get(_url(repository, f"blobs/{digest}"), repository, limit_bytes)

@@ -1,4 +1,4 @@
-"""Signatures of images by keys, as cosign keeps them: in the tag `sha256-DIGEST.sig` of their repository.
+"""Signatures of images by keys, as cosign keeps them: in the tag `sha256-DIGEST.sig`, or as bundles.
 
 What is checked, in this order: that the key signed these very bytes; only then what they say: that they are a
 signature of an image, of this manifest, and of this repository, or one that was signed elsewhere would do
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -19,6 +20,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
+from daemon.images.bundles import bundles, envelope
+from daemon.images.bundles import problem as problem_of_statement
 from daemon.images.judgement import Verdict
 from daemon.images.policy import SignatureRequirement
 from daemon.images.reference import BadReference, Reference, parse
@@ -54,6 +57,15 @@ class Found:
     enough: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """`problem` reads what was signed: it is asked only after a key of the policy has verified it."""
+
+    signed: bytes
+    signature: bytes
+    problem: Callable[[], str | None]
+
+
 class Signatures:
     """A good signature stays good, so it is remembered; that there is none is asked anew each time."""
 
@@ -70,7 +82,8 @@ class Signatures:
             return _denied(f"{named}: signatures by identities cannot be verified here", "ask for keys")
         try:
             keys = list(_keys(requirement))
-            key = (reference.name, manifest_digest, *(one.digest for one in keys), requirement.threshold)
+            asked = requirement.threshold, requirement.any_repository
+            key = (reference.name, manifest_digest, *(one.digest for one in keys), *asked)
             found = await self._known.get(
                 key, lambda: self._find(reference, manifest_digest, keys, requirement)
             )
@@ -86,20 +99,40 @@ class Signatures:
     async def _find(
         self, reference: Reference, digest: str, keys: list[Key], requirement: SignatureRequirement
     ) -> Found:
-        manifest = await self._registry.manifest(reference, f"{digest.replace(':', '-')}.sig")
         signers: dict[str, Key] = {}
         remarks: list[str] = []
-        for layer in _layers(manifest):
-            payload = await self._registry.blob(reference, str(layer["digest"]), PAYLOAD_LIMIT_BYTES)
-            signer = next((key for key in keys if _signed(key, payload, layer)), None)
+        async for claim in self._claims(reference, digest, requirement.any_repository):
+            signer = next((key for key in keys if _signed(key, claim.signed, claim.signature)), None)
             if signer is None:
-                remarks.append("one is by another key")
-            elif (problem := _problem(payload, reference, digest)) is not None:
+                remarks.append("one is by another key" if claim.signature else "one cannot be read")
+            elif (problem := claim.problem()) is not None:
                 remarks.append(problem)
             else:
                 signers[signer.digest] = signer
+        if not signers and not remarks:
+            raise Absent(digest)
         enough = len(signers) >= requirement.threshold
         return Found(tuple(signers.values()), tuple(remarks), enough)
+
+    async def _claims(self, reference: Reference, digest: str, any_repository: bool) -> AsyncIterator[Claim]:
+        async for claim in self._tagged(reference, digest):
+            yield claim
+        async for content in bundles(self._registry, reference, digest):
+            found = envelope(content)
+            if found is None:
+                yield Claim(b"", b"", lambda: "one cannot be read")
+                continue
+            problem = partial(problem_of_statement, found.payload, reference, digest, any_repository)
+            yield Claim(found.signed, found.signature, problem)
+
+    async def _tagged(self, reference: Reference, digest: str) -> AsyncIterator[Claim]:
+        try:
+            manifest = await self._registry.manifest(reference, f"{digest.replace(':', '-')}.sig")
+        except Absent:
+            return
+        for layer in _layers(manifest):
+            payload = await self._registry.blob(reference, str(layer["digest"]), PAYLOAD_LIMIT_BYTES)
+            yield Claim(payload, _signature(layer), partial(_problem, payload, reference, digest))
 
 
 def _keys(requirement: SignatureRequirement) -> Iterator[Key]:
@@ -125,17 +158,24 @@ def _layers(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield layer
 
 
-def _signed(key: Key, payload: bytes, layer: dict[str, Any]) -> bool:
+def _signature(layer: dict[str, Any]) -> bytes:
+    """Empty, which no key made, where it has none."""
+    try:
+        return base64.b64decode(layer["annotations"][ANNOTATION], validate=True)
+    except (KeyError, TypeError, ValueError):
+        return b""
+
+
+def _signed(key: Key, payload: bytes, signature: bytes) -> bool:
     """With SHA-256 whatever the key, as cosign does it."""
     try:
-        signature = base64.b64decode(layer["annotations"][ANNOTATION], validate=True)
         if isinstance(key.public, ec.EllipticCurvePublicKey):
             key.public.verify(signature, payload, ec.ECDSA(hashes.SHA256()))
         elif isinstance(key.public, ed25519.Ed25519PublicKey):
             key.public.verify(signature, payload)
         else:
             key.public.verify(signature, payload, padding.PKCS1v15(), hashes.SHA256())
-    except (KeyError, TypeError, ValueError, InvalidSignature):
+    except (ValueError, InvalidSignature):
         return False
     return True
 
