@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from daemon.images.bundles import BUNDLE, SIGNED, STATEMENT, STATEMENT_TYPE, Envelope
 from daemon.images.policy import SignatureRequirement
-from daemon.images.reference import parse
+from daemon.images.reference import Reference, parse
 from daemon.images.registry import RegistryClient
 from daemon.images.signatures import Signatures
 from tests.images.local_registry import registry
@@ -60,10 +61,17 @@ def refer(host: str, repository: str, *contents: bytes) -> None:
     put(host, f"/v2/{repository}/manifests/{DIGEST.replace(':', '-')}", json.dumps(index).encode(), INDEX)
 
 
-async def said(host: str, repository: str, folder: Path, threshold: int = 1, any_: bool = False) -> str:
+async def said(
+    host: str,
+    repository: str,
+    folder: Path,
+    threshold: int = 1,
+    any_: bool = False,
+    client: RegistryClient | None = None,
+) -> str:
     keys = [public_file(FIRST, folder / "first.pub"), public_file(SECOND, folder / "second.pub")]
     asked = SignatureRequirement(keys=keys, threshold=threshold, any_repository=any_)
-    client = RegistryClient(deadline_s=30)
+    client = client or RegistryClient(deadline_s=30)
     try:
         verdict = await Signatures(client)(parse(f"{host}/{repository}"), DIGEST, asked)
     finally:
@@ -103,3 +111,21 @@ async def test_a_tag_and_a_bundle_by_two_keys_are_two(host: str, tmp_path: Path)
     assert "1 of 2 signatures" in await said(host, "b/four", tmp_path, threshold=2)
     refer(host, "b/four", bundle(SECOND, DIGEST, here))
     assert "is signed by first.pub, second.pub" in await said(host, "b/four", tmp_path, threshold=2)
+
+
+async def test_a_registry_that_is_killed_in_between_denies_with_the_reason(tmp_path: Path) -> None:
+    """It has answered for the tag, and is gone when it is asked for the bundles."""
+    with ExitStack() as stack:
+        address = stack.enter_context(registry(tmp_path))
+
+        class Killed(RegistryClient):
+            async def referrers(self, repository: Reference, digest: str) -> dict[str, object]:
+                stack.close()
+                return await super().referrers(repository, digest)
+
+        refer(address, "b/five", bundle(FIRST, DIGEST, f"{address}/b/five"))
+        assert "cannot be told" in await said(address, "b/five", tmp_path, client=Killed(deadline_s=30))
+
+
+def test_what_is_signed_says_the_lengths() -> None:
+    assert Envelope(b"", b"hello").signed == b"DSSEv1 28 application/vnd.in-toto+json 5 hello"
