@@ -27,6 +27,15 @@ if [ ${#missing[@]} -gt 0 ]; then
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
+# Of the package prometheus only promtool is needed, and its service must not start.
+if ! command -v promtool >/dev/null 2>&1; then
+    echo "installing: promtool"
+    apt-get update -qq
+    download=$(mktemp -d)
+    (cd "$download" && apt-get download -qq prometheus)
+    dpkg-deb --fsys-tarfile "$download"/prometheus_*.deb | tar -x -C /usr/local --strip-components=2 ./usr/bin/promtool
+    rm -r "$download"
+fi
 
 wanted=$(sha256sum pyproject.toml hatch_build.py | sha256sum)
 if [ "$(cat .venv/installed 2>/dev/null)" != "$wanted" ]; then
