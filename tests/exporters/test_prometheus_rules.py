@@ -1,12 +1,16 @@
-"""The Prometheus alert rules: promtool's own check, and each metric that they name is one of /metrics."""
+"""Prometheus rules and the Grafana dashboard: promtool, a schema, and each metric is one of /metrics."""
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+import jsonschema
+import pytest
 
 from daemon.audit.record import EventType
 from daemon.events import Tier
@@ -16,6 +20,31 @@ from daemon.sandbox.sandbox import Registry
 from daemon.sensing import Health
 
 RULES = Path(__file__).parents[2] / "exporters/dashboards/container-kit.rules.yaml"
+
+DASHBOARD = RULES.with_name("container-kit.json")
+TARGET = {
+    "type": "object",
+    "required": ["refId", "expr", "datasource"],
+    "properties": {"expr": {"type": "string", "minLength": 1}},
+}
+PANEL = {
+    "type": "object",
+    "required": ["id", "type", "title", "gridPos", "datasource", "targets"],
+    "properties": {
+        "gridPos": {"type": "object", "required": ["h", "w", "x", "y"]},
+        "targets": {"type": "array", "minItems": 1, "items": TARGET},
+    },
+}
+# What Grafana needs to import a dashboard and to draw it.
+SCHEMA = {
+    "type": "object",
+    "required": ["uid", "title", "schemaVersion", "panels", "templating", "time"],
+    "properties": {
+        "uid": {"type": "string", "maxLength": 40},
+        "schemaVersion": {"type": "integer"},
+        "panels": {"type": "array", "minItems": 1, "items": PANEL},
+    },
+}
 
 
 def names_of_metrics() -> set[str]:
@@ -32,7 +61,9 @@ def names_of_metrics() -> set[str]:
         metrics.observe(deliveries)
         metrics.committed(0.01)
         finding: Any = SimpleNamespace(
-            event_type=EventType.SECURITY_VIOLATION, severity=Severity.CRITICAL, details={"rule_id": "r"}
+            event_type=EventType.SECURITY_VIOLATION,
+            severity=Severity.CRITICAL,
+            details={"rule_id": "r", "durations_ms": {"run": 1}},
         )
         metrics.count(finding)
         return set(re.findall(r"^(container_kit_\w+)", metrics.text(), re.MULTILINE))
@@ -56,7 +87,15 @@ def test_the_rules_fire_and_rest_as_meant() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_each_metric_of_the_rules_is_served() -> None:
-    named = set(re.findall(r"container_kit_\w+", RULES.read_text()))
+def test_the_dashboard_is_one_that_grafana_can_draw() -> None:
+    dashboard = json.loads(DASHBOARD.read_text())
+    jsonschema.validate(dashboard, SCHEMA)
+    ids = [panel["id"] for panel in dashboard["panels"]]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("file", [RULES, DASHBOARD], ids=lambda file: file.name)
+def test_each_metric_that_is_named_is_served(file: Path) -> None:
+    named = set(re.findall(r"container_kit_\w+", file.read_text()))
     assert len(named) >= 8
     assert named <= names_of_metrics()
