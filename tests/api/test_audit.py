@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import signal
 import time
 from pathlib import Path
@@ -40,6 +41,7 @@ def test_killed_it_goes_on_where_it_was(tmp_path: Path, image: str) -> None:
         running.run(image, "true")
     log = running.state / "audit/audit.jsonl"
     with log.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # its writing process outlives it until its last batch is written
         file.write(b'{"seq":')  # as a crash of the machine may leave it
     with daemon(tmp_path) as running:
         recovered = [e for e in running.events() if e["event_type"] == "AUDIT_RECOVERED"]

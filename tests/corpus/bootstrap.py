@@ -6,6 +6,7 @@ The tag carries a hash of the recipe below: what is changed here is made anew. A
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import platform
@@ -36,16 +37,23 @@ DPKG = (
 )
 COMPONENTS = ("main", "universe")
 CHUNK_BYTES = 1 << 20
+LOCK = Path(tempfile.gettempdir()) / "container-kit-corpus.lock"
 
 
 def debian(client: docker.DockerClient) -> str:
-    """The image's name. Making it takes a minute or two and a package mirror."""
+    """The image's name. Making it takes a minute or two and a package mirror; who comes meanwhile waits."""
     tag = f"{REPOSITORY}:{recipe()}"
-    if not client.images.list(tag):
-        with _wheels() as wheels, _root_file_system(wheels) as archive:
-            image = _import(client, archive)
-        client.images.get(image).tag(*tag.split(":"))
+    with LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not client.images.list(tag):
+            _make(client, tag)
     return tag
+
+
+def _make(client: docker.DockerClient, tag: str) -> None:
+    with _wheels() as wheels, _root_file_system(wheels) as archive:
+        image = _import(client, archive)
+    client.images.get(image).tag(*tag.split(":"))
 
 
 def recipe() -> str:

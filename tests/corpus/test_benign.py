@@ -21,5 +21,5 @@ def test_ordinary_work_is_done(
     running: Daemon, corpus_images: Images, watched_host: Host, record_property: Any, case: Benign
 ) -> None:
     launched = launch(running, case, case.profile, corpus_images[case.image], watched_host)
-    record_property(RECORDED, ("benign cases", launched.verdict))
+    record_property(RECORDED, ("benign cases", launched.verdict.value))
     assert launched.verdict is Verdict.OK, launched.outcome.output

@@ -30,7 +30,7 @@ def test_an_attack_does_not_touch_the_host(
     with guarded() as changed:
         launched = launch(running, case, "strict", corpus_images[case.image], watched_host)
     seen = launched.outcome
-    record_property(RECORDED, ("attacks under strict", launched.verdict))
+    record_property(RECORDED, ("attacks under strict", launched.verdict.value))
     assert not seen.canary_read, seen.output
     assert not seen.canary_written, seen.output
     assert changed == []
