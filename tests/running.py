@@ -157,7 +157,7 @@ def daemon(
     )
     environment = {"PATH": os.environ["PATH"], "CONTAINER_KIT_CONFIG": str(settings)}
     lacking = ["setpriv", "--bounding-set=-bpf,-perfmon,-sys_admin"] if without_bpf else []
-    command = [*lacking, sys.executable, "-m", "daemon"]
+    command = [*lacking, "nice", "-n", "-10", sys.executable, "-m", "daemon"]  # as its unit has it
     with (folder / "daemon.log").open("wb") as log:
         child = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=log)
     try:

@@ -11,9 +11,12 @@ import os
 import platform
 import resource
 import struct
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 NOBODY = 65534
+NICENESS = 10
+"""The daemon, which watches, goes before it; and so does what else the host does."""
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 38, 22, 1, 4
 SIGKILL = 9
 SECCOMP_MODE_FILTER = 2
@@ -103,6 +106,8 @@ def confine(limits: Limits, *, sealed: bool) -> None:
     from now on and starts nothing has no use for them.
     """
     libc = ctypes.CDLL(None, use_errno=True)
+    with suppress(OSError):  # what a service manager may refuse; it is a courtesy, no confinement
+        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
     try:
         _become_nobody(must=not sealed)
         _limit(limits)
