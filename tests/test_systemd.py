@@ -22,8 +22,8 @@ from daemon.settings import Settings
 
 PROGRAM = "/opt/container-kit/bin/container-kitd"
 EXPOSURE_LIMIT = 37
-"""Tenths, as `systemd-analyze security --threshold` counts; six are for the resolver's internet sockets, two for
-setpriority(2), which without SYS_NICE can only lower a priority."""
+"""Tenths, as `systemd-analyze security --threshold` counts; six are for the resolver's internet sockets, two
+for setpriority(2), which without SYS_NICE can only lower a priority."""
 NAMES = ("container-kitd.service", "container-kitd.socket")
 
 
