@@ -49,7 +49,7 @@ def images(client: docker.DockerClient) -> Iterator[Images]:
         full = case_files(Image.DEBIAN, programs)
         with (
             imported(f"{repository}:busybox", small) as busybox,
-            _added(client, debian(client), full, f"{repository}:debian") as whole,
+            added(client, debian(client), full, f"{repository}:debian") as whole,
         ):
             yield {Image.BUSYBOX: busybox, Image.DEBIAN: whole}
 
@@ -89,7 +89,7 @@ def fakenet_files(programs: Files) -> Files:
 
 
 @contextmanager
-def _added(client: docker.DockerClient, base: str, files: Files, tag: str) -> Iterator[str]:
+def added(client: docker.DockerClient, base: str, files: Files, tag: str) -> Iterator[str]:
     client.images.build(
         fileobj=_context(base, files),
         custom_context=True,
