@@ -157,6 +157,9 @@ class Cgroup:
                     f"the kernel does not count {min(absent)}: enable the controllers of cgroups"
                 )
             self._files = files.pop_all()
+        self._cpu = next(
+            source for source in self._sources if "cpu_ns" in source[1](read_counters(source[0]))
+        )
 
     @classmethod
     def of_pid(cls, pid: int, proc: Path = Path("/proc")) -> Self:
@@ -183,6 +186,11 @@ class Cgroup:
         self._pids_peak = max(self._pids_peak, counters["pids"], counters.get("pids_peak", 0))
         counters |= {"memory_peak_bytes": self._memory_peak_bytes, "pids_peak": self._pids_peak}
         return Usage(**counters)
+
+    def cpu_ns(self) -> int:
+        """As in a sample, by one read. While it stands still no program in it has run. Raises CgroupGone."""
+        descriptor, parse = self._cpu
+        return parse(read_counters(descriptor))["cpu_ns"]
 
     def limits(self) -> Limits:
         """Raises CgroupGone. Limits of parent cgroups are not looked at."""

@@ -114,8 +114,8 @@ async def _sample(engine: Engine, sandbox: Sandbox, samples: _Samples) -> None:
     """Until the cgroup is gone. Each kind of excess is reported once a sandbox."""
     with suppress(CgroupGone):
         while True:
-            await asyncio.sleep(samples.interval_s)
-            for excess in samples.take():
+            await asyncio.sleep(samples.next_interval_s())
+            for excess in samples.take() if samples.ran else ():
                 await _exceeded(sandbox, excess.kind, excess.limit, excess.message)
                 if excess.kind == resources.ExceededKind.CPU and sandbox.ended_by_throttling:
                     await _end_throttled(engine, sandbox)
@@ -133,7 +133,7 @@ async def _exceeded(sandbox: Sandbox, kind: str, limit: float, message: str) -> 
 
 
 class _Samples:
-    """Of one sandbox's usage: the first soon, for a short run; later ones half a second apart.
+    """Of one sandbox's usage: the first soon, for a short run; later ones half a second apart, while it runs.
 
     `complete` says that the last one was taken when the program had ended: nothing is missing in it.
     """
@@ -146,12 +146,20 @@ class _Samples:
         self.found_last: list[resources.Exceeded] = []
         self.complete = False
         self.ended = asyncio.Event()
-        self.interval_s = FIRST_SAMPLE_INTERVAL_S
+        self._interval_s = FIRST_SAMPLE_INTERVAL_S / 2
+
+    def next_interval_s(self) -> float:
+        self._interval_s = min(SAMPLE_INTERVAL_S, self._interval_s * 2)
+        return self._interval_s
+
+    @property
+    def ran(self) -> bool:
+        """Whether any of its programs did since the last sample: else that holds still. Raises CgroupGone."""
+        return self.usage is None or self._sandbox.cgroup.cpu_ns() != self.usage.cpu_ns
 
     def take(self) -> list[resources.Exceeded]:
         """What was exceeded for the first time; memory is the OOM watch's to tell. Raises CgroupGone."""
         self.usage = self._sandbox.cgroup.usage()
-        self.interval_s = min(SAMPLE_INTERVAL_S, self.interval_s * 2)
         exceeded = self._progress.exceeded(self.usage, self._sandbox.limits)
         exceeded += resources.workspace_exceeded(self._sandbox.workspace.statvfs())
         new = [e for e in exceeded if e.kind not in self._seen and e.kind != resources.ExceededKind.MEMORY]

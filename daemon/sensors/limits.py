@@ -54,7 +54,7 @@ class LimitsSensor:
 
     async def events(self) -> AsyncIterator[list[Event]]:
         while not self._closed:
-            for container in list(self._watched):
+            for container in self._busy():
                 if batch := list(self._sample(container)):
                     yield batch
                 await asyncio.sleep(0)  # others' turn: a sample is some ten reads
@@ -68,6 +68,17 @@ class LimitsSensor:
         self._wake.set()
         for container in list(self._watched):
             self.forget(container)
+
+    def _busy(self) -> list[str]:
+        """Those in which anything ran since their last sample: of the others nothing can have changed."""
+        return [container for container, counters in list(self._watched.items()) if self._ran(counters)]
+
+    @staticmethod
+    def _ran(counters: _Counters) -> bool:
+        try:
+            return counters.ran
+        except (CgroupGone, OSError):
+            return True  # its sample says so
 
     def _sample(self, container: str) -> Iterator[Event]:
         counters = self._watched.get(container)
@@ -94,8 +105,15 @@ class _Counters:
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.cgroup = Cgroup.of_pid(pid)
-        self._progress = Progress(self.cgroup.usage())
+        self._last = self.cgroup.usage()
+        self._progress = Progress(self._last)
+
+    @property
+    def ran(self) -> bool:
+        """Raises CgroupGone."""
+        return self.cgroup.cpu_ns() != self._last.cpu_ns
 
     def hits(self) -> list[Exceeded]:
         """Raises CgroupGone."""
-        return self._progress.exceeded(self.cgroup.usage(), self.cgroup.limits())
+        self._last = self.cgroup.usage()
+        return self._progress.exceeded(self._last, self.cgroup.limits())

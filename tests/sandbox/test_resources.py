@@ -462,11 +462,12 @@ class TestRealSandbox:
     def test_cpu_time_and_throttling(self, launch: Launch) -> None:
         sandbox = launch(SPIN)
         with Cgroup.of_pid(sandbox.pid) as cgroup:
-            before = cgroup.usage()
+            before, begin_ns = cgroup.usage(), time.monotonic_ns()
             sandbox.start()
-            time.sleep(0.65)
-            after = cgroup.usage()
-        assert 100_000_000 < after.cpu_ns - before.cpu_ns < 500_000_000
+            wait_until(lambda: cgroup.usage().throttled_ns > before.throttled_ns)
+            after, elapsed_ns = cgroup.usage(), time.monotonic_ns() - begin_ns
+        # Half a core, by periods of 0.1 s: one may have begun before, and one just now.
+        assert 0 < after.cpu_ns - before.cpu_ns < elapsed_ns / 2 + 100_000_000
         assert after.throttled_ns > before.throttled_ns
         assert after.periods >= after.throttled_periods > before.throttled_periods
         assert after.oom_kills == after.pids_refused == 0
