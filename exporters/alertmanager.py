@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from pydantic import Field
@@ -11,16 +11,42 @@ from daemon.audit.record import SecurityAuditEvent
 from daemon.findings import Severity
 from exporters import Kind, Surroundings, secret
 from exporters.embedding import compact
-from exporters.http import Http, HttpOptions, refuse_bare_secret
+from exporters.http import Http, HttpOptions, HttpReceiver, refuse_bare_secret
 
 ANNOTATION_LIMIT = 16_000
 
 
-class AlertmanagerOptions(HttpOptions):
+class AlertmanagerReceiver(HttpReceiver):
+    bearer_token: secret.SecretReference | None = None
+
+
+class AlertmanagerOptions(HttpOptions, AlertmanagerReceiver):
     minimum_severity: Severity = Severity.HIGH
     resolve_after_s: float = Field(default=300.0, gt=0)
     """An event has no end; the alert has one, that long after it was sent."""
-    bearer_token: secret.SecretReference | None = None
+
+
+class AlertmanagerApi:
+    def __init__(self, receiver: AlertmanagerReceiver) -> None:
+        if receiver.bearer_token:
+            refuse_bare_secret(receiver.url)
+        self._receiver = receiver
+        self._http = Http(receiver)
+
+    async def post(self, alerts: Sequence[Mapping[str, object]]) -> None:
+        """Raises ExportError."""
+        body = compact(alerts)
+        answer = await self._http.post("/api/v2/alerts", body, "application/json", self._headers())
+        if not answer.ok:
+            raise answer.error()
+
+    def _headers(self) -> dict[str, str]:
+        if self._receiver.bearer_token:
+            return {"Authorization": f"Bearer {secret.read(self._receiver.bearer_token)}"}
+        return {}
+
+    async def close(self) -> None:
+        await self._http.close()
 
 
 class Alertmanager:
@@ -30,17 +56,12 @@ class Alertmanager:
     """
 
     def __init__(self, options: AlertmanagerOptions, surroundings: Surroundings) -> None:
-        if options.bearer_token:
-            refuse_bare_secret(options.url)
         self._options = options
         self._surroundings = surroundings
-        self._http = Http(options)
+        self._api = AlertmanagerApi(options)
 
     async def export(self, batch: Sequence[SecurityAuditEvent]) -> None:
-        body = compact([self._alert(event) for event in batch])
-        answer = await self._http.post("/api/v2/alerts", body, "application/json", self._headers())
-        if not answer.ok:
-            raise answer.error()
+        await self._api.post([self._alert(event) for event in batch])
 
     def _alert(self, event: SecurityAuditEvent) -> dict[str, object]:
         ends = datetime.now(UTC) + timedelta(seconds=self._options.resolve_after_s)
@@ -65,13 +86,8 @@ class Alertmanager:
             labels["rule"] = rule
         return {name: text for name, text in labels.items() if text}
 
-    def _headers(self) -> dict[str, str]:
-        if self._options.bearer_token:
-            return {"Authorization": f"Bearer {secret.read(self._options.bearer_token)}"}
-        return {}
-
     async def close(self) -> None:
-        await self._http.close()
+        await self._api.close()
 
 
 ALERTMANAGER = Kind(AlertmanagerOptions, Alertmanager)

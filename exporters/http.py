@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
-from pydantic import Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from yarl import URL
 
 from daemon.errors import ConfigError, ExportError
@@ -21,7 +21,11 @@ REFUSALS = frozenset({400, 413, 422})
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
-class HttpOptions(Options):
+class HttpReceiver(BaseModel):
+    """Where it is, and how it is reached."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
     url: str
     deadline_s: float = Field(default=30.0, gt=0, le=110)
     """Of one request."""
@@ -36,6 +40,10 @@ class HttpOptions(Options):
         if url.user or url.password:
             raise ValueError("no user or password in a URL: it is shown; give the secret by its file")
         return text.rstrip("/")
+
+
+class HttpOptions(Options, HttpReceiver):
+    """Of an exporter."""
 
 
 def refuse_bare_secret(url: str) -> None:
@@ -72,7 +80,7 @@ class Answer:
 class Http:
     """The session is made at the first request and anew after a failure, so that renewed keys are read."""
 
-    def __init__(self, options: HttpOptions) -> None:
+    def __init__(self, options: HttpReceiver) -> None:
         self._options = options
         self._session: aiohttp.ClientSession | None = None
 

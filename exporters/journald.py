@@ -9,8 +9,10 @@ import fcntl
 import os
 import socket
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
 
 from daemon.audit.record import EventType, SecurityAuditEvent
 from daemon.errors import ExportError
@@ -25,8 +27,14 @@ PRIORITIES = {Severity.LOW: 6, Severity.MEDIUM: 5, Severity.HIGH: 3, Severity.CR
 SEND_DEADLINE_S = 20.0
 
 
-class JournaldOptions(Options):
+class JournalReceiver(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
     socket: Path = Path("/run/systemd/journal/socket")
+
+
+class JournaldOptions(Options, JournalReceiver):
+    pass
 
 
 class Journald:
@@ -37,21 +45,26 @@ class Journald:
         self._encode = surroundings.encode
 
     async def export(self, batch: Sequence[SecurityAuditEvent]) -> None:
-        datagrams = [_datagram(event, self._encode(event)) for event in batch]
-        try:
-            await asyncio.to_thread(self._send, datagrams)
-        except OSError as error:
-            raise ExportError(f"{self._options.socket}: {error.strerror or error}") from error
-
-    def _send(self, datagrams: Sequence[bytes]) -> None:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
-            journal.settimeout(SEND_DEADLINE_S)
-            journal.connect(str(self._options.socket))
-            for datagram in datagrams:
-                _send_one(journal, datagram)
+        await send(self._options.socket, [entry(_fields(event, self._encode(event))) for event in batch])
 
     async def close(self) -> None:
         """Nothing is open between two batches."""
+
+
+async def send(path: Path, entries: Sequence[bytes]) -> None:
+    """Raises ExportError."""
+    try:
+        await asyncio.to_thread(_send, path, entries)
+    except OSError as error:
+        raise ExportError(f"{path}: {error.strerror or error}") from error
+
+
+def _send(path: Path, entries: Sequence[bytes]) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        journal.settimeout(SEND_DEADLINE_S)
+        journal.connect(str(path))
+        for datagram in entries:
+            _send_one(journal, datagram)
 
 
 def _send_one(journal: socket.socket, datagram: bytes) -> None:
@@ -74,8 +87,8 @@ def _send_by_memfd(journal: socket.socket, datagram: bytes) -> None:
         journal.sendmsg([], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [memory]))])
 
 
-def _datagram(event: SecurityAuditEvent, record: bytes) -> bytes:
-    return b"".join(_field(name, value) for name, value in _fields(event, record))
+def entry(fields: Iterable[tuple[str, bytes]]) -> bytes:
+    return b"".join(_field(name, value) for name, value in fields)
 
 
 def _fields(event: SecurityAuditEvent, record: bytes) -> Iterator[tuple[str, bytes]]:

@@ -5,48 +5,66 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from daemon.audit.record import SecurityAuditEvent
 from exporters import Kind, Surroundings, secret
 from exporters.embedding import compact, value
-from exporters.http import Http, HttpOptions, refuse_bare_secret
+from exporters.http import Http, HttpOptions, HttpReceiver, refuse_bare_secret
 
 SIGNATURE = "X-Container-Kit-Signature"
 
 
-class WebhookOptions(HttpOptions):
+class HookReceiver(HttpReceiver):
     signing_key: secret.SecretReference | None = None
     bearer_token: secret.SecretReference | None = None
 
 
-class Webhook:
-    """`{"events": [...]}`; any 2xx takes it all. A batch that comes again has the same Idempotency-Key."""
+class WebhookOptions(HttpOptions, HookReceiver):
+    pass
 
-    def __init__(self, options: WebhookOptions, surroundings: Surroundings) -> None:
-        self._options = options
-        self._encode = surroundings.encode
-        if options.bearer_token:
-            refuse_bare_secret(options.url)
-        self._http = Http(options)
 
-    async def export(self, batch: Sequence[SecurityAuditEvent]) -> None:
-        body = compact({"events": [value(self._encode(event)) for event in batch]})
-        answer = await self._http.post("", body, "application/json", self._headers(batch, body))
+class Hook:
+    """Posts JSON; any 2xx takes it. What comes again, by its ids, has the same Idempotency-Key."""
+
+    def __init__(self, receiver: HookReceiver) -> None:
+        if receiver.bearer_token:
+            refuse_bare_secret(receiver.url)
+        self._receiver = receiver
+        self._http = Http(receiver)
+
+    async def post(self, document: Mapping[str, object], ids: Sequence[str]) -> None:
+        """Raises ExportError."""
+        body = compact(document)
+        answer = await self._http.post("", body, "application/json", self._headers(ids, body))
         if not answer.ok:
             raise answer.error()
 
-    def _headers(self, batch: Sequence[SecurityAuditEvent], body: bytes) -> dict[str, str]:
-        ids = "\n".join(event.id for event in batch)
-        headers = {"Idempotency-Key": hashlib.sha256(ids.encode()).hexdigest()}
-        if self._options.signing_key:
-            headers[SIGNATURE] = signature(secret.read(self._options.signing_key), int(time.time()), body)
-        if self._options.bearer_token:
-            headers["Authorization"] = f"Bearer {secret.read(self._options.bearer_token)}"
+    def _headers(self, ids: Sequence[str], body: bytes) -> dict[str, str]:
+        headers = {"Idempotency-Key": hashlib.sha256("\n".join(ids).encode()).hexdigest()}
+        if self._receiver.signing_key:
+            headers[SIGNATURE] = signature(secret.read(self._receiver.signing_key), int(time.time()), body)
+        if self._receiver.bearer_token:
+            headers["Authorization"] = f"Bearer {secret.read(self._receiver.bearer_token)}"
         return headers
 
     async def close(self) -> None:
         await self._http.close()
+
+
+class Webhook:
+    """`{"events": [...]}`: a batch."""
+
+    def __init__(self, options: WebhookOptions, surroundings: Surroundings) -> None:
+        self._encode = surroundings.encode
+        self._hook = Hook(options)
+
+    async def export(self, batch: Sequence[SecurityAuditEvent]) -> None:
+        document = {"events": [value(self._encode(event)) for event in batch]}
+        await self._hook.post(document, [event.id for event in batch])
+
+    async def close(self) -> None:
+        await self._hook.close()
 
 
 def signature(key: str, time_s: int, body: bytes) -> str:
