@@ -60,6 +60,7 @@ class Notification(BaseModel):
     last: datetime
     repeat_s: float
     quiet_s: float
+    """Both of the rule: when there will be more to tell at the latest."""
     event: SecurityAuditEvent | None = None
     """The newest one, where it fires."""
 
@@ -76,6 +77,34 @@ class Notification(BaseModel):
     def body(self) -> bytes:
         """JSON on one line."""
         return self.model_dump_json(exclude_none=True, exclude={"repeat_s", "quiet_s"}).encode()
+
+
+def notification(
+    alert: Alert,
+    status: Status,
+    host: str,
+    *,
+    suppressed: int = 0,
+    repeat_s: float = 0.0,
+    quiet_s: float = 0.0,
+    event: SecurityAuditEvent | None = None,
+) -> Notification:
+    return Notification(
+        id=digest(alert.id, status, alert.count),
+        alert_id=alert.id,
+        alert=alert.rule,
+        status=status,
+        severity=alert.severity,
+        host=host,
+        subject=alert.subject,
+        count=alert.count,
+        suppressed=suppressed,
+        started=alert.started,
+        last=alert.last,
+        repeat_s=repeat_s,
+        quiet_s=quiet_s,
+        event=event,
+    )
 
 
 def digest(*parts: object) -> str:

@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from daemon.alerts.alert import Alert, Notification, Status, digest
+from daemon.alerts.alert import Alert, Notification, Status, digest, notification
 from daemon.alerts.limit import Limit
 from daemon.alerts.rule import AlertRule
 from daemon.audit.record import SecurityAuditEvent
@@ -38,6 +38,8 @@ class Evaluation:
         """Since the channel was told last."""
         self.suppressed_total = 0
         self.told_total = 0
+        self.changes = 0
+        """How often an alert began, went on or ended."""
         self._limit, self._host = limit, host
         self._most_counted = max(20, min(SUBJECTS, TIMES // rule.at_least))
         self._counted: OrderedDict[str, deque[float]] = OrderedDict()
@@ -58,6 +60,7 @@ class Evaluation:
         if not self.rule.wants(event):
             return None
         subject = self._room_for(self.rule.subject(event))
+        self.changes += 1
         if (firing := self._firing.get(subject)) is not None:
             return self._again(firing, event, now_s)
         times = self._count(subject, event)
@@ -68,6 +71,7 @@ class Evaluation:
         quiet = [one for one in self._firing.values() if now_s - one.held_s >= self.rule.quiet_s]
         for firing in quiet:
             del self._firing[firing.alert.subject]
+        self.changes += len(quiet)
         return [self._notification(one.alert, "resolved") for one in quiet if one.alert.told]
 
     def next_due_s(self) -> float | None:
@@ -138,18 +142,11 @@ class Evaluation:
     ) -> Notification:
         suppressed, self.suppressed = self.suppressed, 0
         self.told_total += 1
-        return Notification(
-            id=digest(alert.id, status, alert.count),
-            alert_id=alert.id,
-            alert=alert.rule,
-            status=status,
-            severity=alert.severity,
-            host=self._host,
-            subject=alert.subject,
-            count=alert.count,
+        return notification(
+            alert,
+            status,
+            self._host,
             suppressed=suppressed,
-            started=alert.started,
-            last=alert.last,
             repeat_s=self.rule.repeat_s,
             quiet_s=self.rule.quiet_s,
             event=event,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from daemon.delivery.durable import replace
 from daemon.errors import ConfigError
 
 DIGITS_LIMIT = 20
@@ -21,14 +21,8 @@ class Cursor:
             self.seq = _read(path)
 
     def store(self, seq: int) -> None:
-        """Durable when it returns (rename(2), fsync(2) of file and folder). Raises OSError."""
-        fresh = self.path.with_suffix(".new")
-        with fresh.open("w", encoding="ascii") as file:
-            file.write(f"{seq}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self.path)
-        _sync_folder(self.path.parent)
+        """Durable when it returns. Raises OSError."""
+        replace(self.path, f"{seq}\n")
         self.seq, self.new = seq, False
 
 
@@ -39,11 +33,3 @@ def _read(path: Path) -> int:
             f"{path}: is no number of an event: write the last one that the receiver has, or delete it"
         )
     return int(text)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,7 +56,10 @@ class State:
 
 
 class Delivery:
-    """Holds one batch in memory. `failed` is awaited once an outage, with the reason."""
+    """Holds one batch in memory. `failed` is awaited once an outage, with the reason.
+
+    `due_s` says how long until the exporter is to be called without an event: its batch is empty then.
+    """
 
     def __init__(
         self,
@@ -66,12 +70,16 @@ class Delivery:
         failed: Callable[[Delivery, str], Awaitable[None]],
         backoff: Backoff | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        *,
+        due_s: Callable[[], float | None] = lambda: None,
+        deadline_s: float = EXPORT_DEADLINE_S,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.options = options
         self.state = State(options.name, options.kind)
         self._exporter, self._audit, self._failed = exporter, audit, failed
         self._backoff, self._sleep = backoff or Backoff(), sleep
+        self._due_s, self._deadline_s = due_s, deadline_s
         self._cursor = Cursor(folder / "cursor")
         self._dead = DeadLetters(folder / "dead-letters.jsonl")
         self._unsure: deque[int] = deque(maxlen=options.resend_events + 1)
@@ -101,7 +109,9 @@ class Delivery:
         """Until cancelled. What an exporter raises is its outage, never the daemon's."""
         while True:
             self.state.status = "failing" if self.state.problem else "idle"
-            await self._audit.wait_beyond(self._position)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._due_s()):
+                    await self._audit.wait_beyond(self._position)
             await self.step()
 
     async def step(self) -> None:
@@ -125,12 +135,12 @@ class Delivery:
 
     async def _deliver(self, events: Sequence[SecurityAuditEvent]) -> None:
         """All but those that the receiver refuses even alone. Raises what is not a refusal."""
-        if not events:
+        if not events and self._due_s() is None:
             return
         self.state.status = "failing" if self.state.problem else "delivering"
-        self.state.oldest_waiting = events[0].timestamp
+        self.state.oldest_waiting = events[0].timestamp if events else None
         try:
-            async with asyncio.timeout(EXPORT_DEADLINE_S):
+            async with asyncio.timeout(self._deadline_s):
                 await self._exporter.export(events)
         except ExportError as error:
             if error.retryable:
@@ -150,12 +160,11 @@ class Delivery:
         await self._deliver(events[middle:])
 
     async def _advance(self, batch: Sequence[SecurityAuditEvent]) -> None:
-        if not batch:
-            return
-        self.state.missed += batch[-1].seq - self._position - len(batch)
-        self._unsure.extend(event.seq for event in batch)
-        await asyncio.to_thread(self._cursor.store, self._unsure[0])
-        self._position = batch[-1].seq
+        if batch:
+            self.state.missed += batch[-1].seq - self._position - len(batch)
+            self._unsure.extend(event.seq for event in batch)
+            await asyncio.to_thread(self._cursor.store, self._unsure[0])
+            self._position = batch[-1].seq
         self.state.cursor = self._position
         self.state.oldest_waiting = None
         self.state.problem, self.state.failing_since = "", None

@@ -50,11 +50,17 @@ async def run_program(
     environment: dict[str, str],
     *,
     descriptors: Sequence[int] = (),
+    stdin: bytes | None = None,
+    cut: bool = False,
 ) -> Output:
-    """An open program of somebody else, confined. Raises Unscannable over a limit of time or output."""
+    """An open program of somebody else, confined. Raises Unscannable over a limit of time or output.
+
+    With `cut`, what is over the limit of output is read and thrown away instead.
+    """
     command = [sys.executable, "-s", "-E", "-m", "daemon.images.confined"]
     command += [limits.to_json(), str(folder), str(program), *argv]
-    return await _run(command, limits, environment=environment, descriptors=(program, *descriptors))
+    given = (program, *descriptors)
+    return await _run(command, limits, stdin=stdin, environment=environment, descriptors=given, cut=cut)
 
 
 async def _run(
@@ -64,6 +70,7 @@ async def _run(
     stdin: IO[bytes] | bytes | None = None,
     environment: dict[str, str] | None = None,
     descriptors: Sequence[int] = (),
+    cut: bool = False,
 ) -> Output:
     given = PIPE if isinstance(stdin, bytes) else stdin or asyncio.subprocess.DEVNULL
     child = await asyncio.create_subprocess_exec(
@@ -78,18 +85,19 @@ async def _run(
     )
     try:
         async with asyncio.timeout(limits.wall_s):
-            return await _exchange(child, stdin if isinstance(stdin, bytes) else b"", limits)
+            content = stdin if isinstance(stdin, bytes) else b""
+            return await _exchange(child, content, limits, cut=cut)
     except TimeoutError as error:
-        raise Unscannable(f"reading it took more than {limits.wall_s:.0f} s") from error
+        raise Unscannable(f"it took more than {limits.wall_s:.0f} s") from error
     finally:
         await _end(child)
 
 
-async def _exchange(child: Process, content: bytes, limits: Limits) -> Output:
+async def _exchange(child: Process, content: bytes, limits: Limits, *, cut: bool) -> Output:
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_feed(child, content))
-            stdout = tasks.create_task(_read(child.stdout, limits.output_bytes))
+            stdout = tasks.create_task(_read(child.stdout, limits.output_bytes, cut=cut))
             stderr = tasks.create_task(_read(child.stderr, STDERR_BYTES, cut=True))
             code = tasks.create_task(child.wait())
     except ExceptionGroup as group:
@@ -108,27 +116,32 @@ async def _feed(child: Process, content: bytes) -> None:
 
 async def _read(stream: asyncio.StreamReader | None, most_bytes: int, *, cut: bool = False) -> bytes:
     parts: list[bytes] = []
-    size_bytes = 0
+    room_bytes = most_bytes
     while stream and (part := await stream.read(CHUNK_BYTES)):
-        size_bytes += len(part)
-        if size_bytes <= most_bytes:
-            parts.append(part)
-        elif not cut:
+        if len(part) > room_bytes and not cut:
             raise Unscannable(f"the reader's answer is over {most_bytes} bytes")
+        parts.append(part[:room_bytes])
+        room_bytes -= len(parts[-1])
     return b"".join(parts)
 
 
 async def _end(child: Process) -> None:
-    """With all that it started: they are one session.
+    """With all that it started: they are one group of processes.
 
     The pipes are closed here as well: asyncio waits for their end, which never comes while one is full, or is
     held by a process that left the session.
     """
-    if child.returncode is None:
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
+    _kill_group(child.pid, ended=child.returncode is not None)
     child._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001  there is no public way
     await child.wait()
+
+
+def _kill_group(leader: int, *, ended: bool) -> None:
+    """While one of the group lives, no other process gets its leader's number: who has it is a stranger."""
+    if ended and Path(f"/proc/{leader}").exists():
+        return
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def _ending(code: int) -> str:

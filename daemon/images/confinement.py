@@ -28,9 +28,12 @@ _X32_CALLS = 0x40000000
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
 # Columns: name, number on x86_64, on aarch64.
-# What a program with files of its own is refused: sockets, rings, namespaces, reaching into other processes.
+# What a program with files of its own is refused: sockets, rings, namespaces, reaching into other processes,
+# and leaving the group of processes that is killed at its end.
 _REFUSED = """\
 socket 41 198
+setsid 112 157
+setpgid 109 154
 io_uring_setup 425 425
 ptrace 101 117
 unshare 272 97
@@ -85,6 +88,7 @@ class Limits:
     """`wall_s` is the parent's to keep. `file_bytes` bounds each file that is written; 0 is none at all.
 
     `address_bytes` also counts what is mapped of files and reserved without use, which Go does generously.
+    Root becomes `uid` and `gid`. `sockets` are for a program of the host that is to tell somebody something.
     """
 
     memory_bytes: int = 1 << 30
@@ -94,13 +98,16 @@ class Limits:
     file_bytes: int = 0
     open_files: int = 64
     output_bytes: int = 64 << 20
+    uid: int = NOBODY
+    gid: int = NOBODY
+    sockets: bool = False
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
 
 
 def confine(limits: Limits, *, sealed: bool) -> None:
-    """Raises CannotConfine. Root becomes nobody and loses all capabilities.
+    """Raises CannotConfine. Root becomes another user, nobody unless told, and loses all capabilities.
 
     Where a service manager does not let it do that, only a sealed process goes on: one that opens no file
     from now on and starts nothing has no use for them.
@@ -109,7 +116,7 @@ def confine(limits: Limits, *, sealed: bool) -> None:
     with suppress(OSError):  # what a service manager may refuse; it is a courtesy, no confinement
         os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
     try:
-        _become_nobody(must=not sealed)
+        _become(limits.uid, limits.gid, must=not sealed)
         _limit(limits)
     except OSError as error:
         raise CannotConfine(f"cannot give up rights: {error}") from error
@@ -118,17 +125,17 @@ def confine(limits: Limits, *, sealed: bool) -> None:
     for option, value in ((PR_SET_PDEATHSIG, SIGKILL), (PR_SET_DUMPABLE, 0), (PR_SET_NO_NEW_PRIVS, 1)):
         if libc.prctl(option, value, 0, 0, 0):
             raise CannotConfine(f"prctl {option}: {_last_error()}")
-    _filter_calls(libc, sealed=sealed)
+    _filter_calls(libc, sealed=sealed, sockets=limits.sockets)
 
 
-def _become_nobody(*, must: bool) -> None:
+def _become(uid: int, gid: int, *, must: bool) -> None:
     os.umask(0o077)
     if os.geteuid() != 0:
         return
     try:
         os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
     except PermissionError:
         if must:
             raise
@@ -158,14 +165,14 @@ def _limit(limits: Limits) -> None:
         resource.setrlimit(kind, (value, value))
 
 
-def _filter_calls(libc: ctypes.CDLL, *, sealed: bool) -> None:
+def _filter_calls(libc: ctypes.CDLL, *, sealed: bool, sockets: bool) -> None:
     """What is not allowed fails with EPERM, calls of another ABI end the process."""
     machine = platform.machine()
     if machine not in _ARCHITECTURES:
         raise CannotConfine(f"no list of system calls for {machine}")
     column = 1 + list(_ARCHITECTURES).index(machine)
-    table = _ALLOWED if sealed else _REFUSED
-    listed = tuple(int(line.split()[column]) for line in table.splitlines())
+    table = [line.split() for line in (_ALLOWED if sealed else _REFUSED).splitlines()]
+    listed = tuple(int(call[column]) for call in table if not (sockets and call[0] == "socket"))
     install(libc, filter_code(_ARCHITECTURES[machine], listed, allow=sealed))
 
 

@@ -1,0 +1,114 @@
+"""One channel's way from events to alerts: the exporter at the end of its Delivery."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from daemon.alerts.alert import Alert, Notification, notification
+from daemon.alerts.channels import Channel
+from daemon.alerts.evaluation import Evaluation
+from daemon.alerts.memory import Memory, Remembered
+from daemon.audit.record import SecurityAuditEvent
+from daemon.errors import ExportError
+
+REASON_LIMIT = 500
+
+log = structlog.get_logger()
+
+
+class Alerting:
+    """`refused` is awaited for each alert that the receiver will never take, with the reason.
+
+    An event is evaluated once, however often its batch comes. What the channel was not told yet waits in its
+    order: at most what one batch and the alerts that fire can make, as no other comes before all is told.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        channel: Channel,
+        evaluations: Sequence[Evaluation],
+        memory: Memory,
+        refused: Callable[[str], Awaitable[None]],
+        *,
+        host: str,
+        newest: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.evaluations = evaluations
+        self.refusals = 0
+        self._name, self._channel, self._memory, self._host = name, channel, memory, host
+        self._refused, self._clock = refused, clock
+        self._waiting: deque[Notification] = deque()
+        self._taken = 0
+        self._unwritten = False
+        self._recall(memory.read(), newest)
+
+    @property
+    def alerts(self) -> list[Alert]:
+        return [alert for evaluation in self.evaluations for alert in evaluation.alerts]
+
+    def due_s(self) -> float | None:
+        """How long until there is something to tell without a new event."""
+        if self._waiting:
+            return 0.0
+        due_s = [one for each in self.evaluations if (one := each.next_due_s()) is not None]
+        return max(0.0, min(due_s) - self._clock()) if due_s else None
+
+    async def export(self, batch: Sequence[SecurityAuditEvent]) -> None:
+        """Returns when the channel was told all that these events, and the time, make. Raises ExportError."""
+        before = self._changes()
+        self._take(batch)
+        self._unwritten |= self._changes() > before
+        while self._waiting:
+            await self._tell(self._waiting[0])
+            self._waiting.popleft()
+        if self._unwritten:
+            await asyncio.to_thread(self._memory.write, self._remembered())
+            self._unwritten = False
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    def _take(self, batch: Sequence[SecurityAuditEvent]) -> None:
+        now_s = self._clock()
+        for event in batch:
+            if event.seq > self._taken and event.details.get("alert_channel") != self._name:
+                told = [each.take(event, now_s) for each in self.evaluations]
+                self._waiting.extend(one for one in told if one)
+            self._taken = max(self._taken, event.seq)
+        for each in self.evaluations:
+            self._waiting.extend(each.due(now_s))
+
+    def _changes(self) -> int:
+        return sum(each.changes for each in self.evaluations)
+
+    async def _tell(self, notification: Notification) -> None:
+        try:
+            await self._channel.tell(notification)
+        except ExportError as error:
+            if error.retryable:
+                raise
+            self.refusals += 1
+            log.warning("alert refused", channel=self._name, alert=notification.alert, reason=str(error))
+            await self._refused(str(error)[:REASON_LIMIT])
+
+    def _remembered(self) -> Remembered:
+        suppressed = {each.rule.name: each.suppressed for each in self.evaluations if each.suppressed}
+        return Remembered(seq=self._taken, alerts=self.alerts, suppressed=suppressed)
+
+    def _recall(self, remembered: Remembered, newest: int) -> None:
+        """Of rules that are no more, or do not name this channel any more, each alert is at an end."""
+        self._taken = remembered.seq if remembered.seq <= newest else 0
+        rules = {each.rule.name for each in self.evaluations}
+        for each in self.evaluations:
+            alerts = [alert for alert in remembered.alerts if alert.rule == each.rule.name]
+            each.restore(alerts, remembered.suppressed.get(each.rule.name, 0), self._clock())
+        ended = [alert for alert in remembered.alerts if alert.rule not in rules and alert.told]
+        self._waiting.extend(notification(alert, "resolved", self._host) for alert in ended)
+        self._unwritten = bool(ended)
