@@ -16,6 +16,7 @@ import structlog
 from aiohttp import web
 
 from daemon import PROFILES, systemd
+from daemon.alerts.alerts import Alerts
 from daemon.api.access import Access
 from daemon.api.server import application
 from daemon.audit.key import SigningKey, signing_key
@@ -75,11 +76,20 @@ async def serve(settings: Settings) -> None:
         _on_audit_failure(settings, executor)
         guard = Guard(settings, executor, ledger)
         deliveries = Deliveries(settings.exporters, settings_file(), audit, settings.state_dir)
+        alerts = _alerts(settings, audit, guard)
         metrics.observe(deliveries.all)
+        metrics.observe_alerts(alerts.lines)
         metrics.watch(guard)
         access = Access(settings.callers, registry)
         app = application(executor, access, audit, ledger, metrics, guard, deliveries.all)
-        await _run(settings, executor, guard, deliveries, app, listener, key)
+        await _run(settings, executor, guard, deliveries, alerts, app, listener, key)
+
+
+def _alerts(settings: Settings, audit: AuditLog, guard: Guard) -> Alerts:
+    rule_ids = {rule.id for detector in guard.pipeline.detectors for rule in detector.rules}
+    return Alerts(
+        settings.alerts, settings.alert_channels, settings_file(), audit, settings.state_dir, rule_ids
+    )
 
 
 def _on_audit_failure(settings: Settings, executor: Executor) -> None:
@@ -104,6 +114,7 @@ async def _run(
     executor: Executor,
     guard: Guard,
     deliveries: Deliveries,
+    alerts: Alerts,
     app: web.Application,
     listener: socket.socket,
     key: SigningKey,
@@ -113,6 +124,7 @@ async def _run(
         executor.tasks = tasks
         watching = tasks.create_task(guard.run())
         delivering = tasks.create_task(deliveries.run())
+        alerting = tasks.create_task(alerts.run())
         following = tasks.create_task(follow(executor.engine, executor.host, executor.gate.examination))
         await guard.ready()
         await _recover(executor)
@@ -136,6 +148,7 @@ async def _run(
         sweeping.cancel()
         watching.cancel()
         delivering.cancel()
+        alerting.cancel()
         sealing.cancel()
         following.cancel()
     await _record(executor, EventType.DAEMON_STOPPED)

@@ -11,6 +11,8 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry, generate_latest
 
+from daemon.alerts import instruments
+from daemon.alerts.alerts import Line
 from daemon.audit.record import EventType, SecurityAuditEvent
 from daemon.delivery.delivery import Delivery
 from daemon.guard import Guard
@@ -114,6 +116,9 @@ class Metrics:
             meter.create_observable_counter(
                 f"container_kit_exporter_{name}", [_by_exporter(deliveries, read)]
             )
+
+    def observe_alerts(self, lines: Sequence[Line]) -> None:
+        instruments.observe(self._provider.get_meter("container-kit"), lines)
 
     def _running(self, _: CallbackOptions) -> Iterable[Observation]:
         return [Observation(len(self._sandboxes.running()))]

@@ -18,6 +18,7 @@ from pydantic_settings import (
 )
 
 from daemon import PROFILES
+from daemon.alerts.rule import AlertRule
 from daemon.errors import ConfigError
 from daemon.units import Size
 
@@ -94,6 +95,9 @@ class Settings(BaseSettings):
     retained_sandboxes: int = Field(default=100, ge=0, le=10_000)
     exporters: list[dict[str, Any]] = []
     """Each table is checked by its kind, when the exporters are made."""
+    alerts: list[AlertRule] = Field(default=[], max_length=64)
+    alert_channels: list[dict[str, Any]] = Field(default=[], max_length=16)
+    """Each table is checked by its kind, when the channels are made."""
     callers: list[CallerRule] = [ROOT_RULE, GROUP_RULE]
 
     @classmethod

@@ -61,7 +61,7 @@ class Deliveries:
                     tasks.create_task(delivery.run())
         finally:
             for exporter in self._exporters:
-                await _close(exporter)
+                await close(exporter)
 
     async def _tell(self, delivery: Delivery, reason: str) -> None:
         event = SecurityAuditEvent(
@@ -125,7 +125,7 @@ def _encoded(form: Format, emitter: Emitter, event: SecurityAuditEvent) -> bytes
         raise ExportError(f"the format failed: {type(error).__name__}: {error}", retryable=False) from error
 
 
-async def _close(exporter: Exporter) -> None:
+async def close(exporter: Exporter) -> None:
     try:
         async with asyncio.timeout(CLOSE_DEADLINE_S):
             await exporter.close()
