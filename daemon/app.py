@@ -81,7 +81,7 @@ async def serve(settings: Settings) -> None:
         metrics.observe_alerts(alerts.lines)
         metrics.watch(guard)
         access = Access(settings.callers, registry)
-        app = application(executor, access, audit, ledger, metrics, guard, deliveries.all)
+        app = application(executor, access, audit, ledger, metrics, guard, deliveries.all, alerts)
         await _run(settings, executor, guard, deliveries, alerts, app, listener, key)
 
 

@@ -27,15 +27,19 @@ if [ ${#missing[@]} -gt 0 ]; then
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
-# Of the package prometheus only promtool is needed, and its service must not start.
-if ! command -v promtool >/dev/null 2>&1; then
-    echo "installing: promtool"
+# Of these packages only one program each is needed, and their services must not start.
+need_program() {
+    local package=$1 program=$2 download
+    command -v "$program" >/dev/null 2>&1 && return
+    echo "installing: $program"
     apt-get update -qq
     download=$(mktemp -d)
-    (cd "$download" && apt-get download -qq prometheus)
-    dpkg-deb --fsys-tarfile "$download"/prometheus_*.deb | tar -x -C /usr/local --strip-components=2 ./usr/bin/promtool
+    (cd "$download" && apt-get download -qq "$package")
+    dpkg-deb --fsys-tarfile "$download"/*.deb | tar -x -C /usr/local --strip-components=2 "./usr/bin/$program"
     rm -r "$download"
-fi
+}
+need_program prometheus promtool
+need_program prometheus-alertmanager prometheus-alertmanager
 
 wanted=$(sha256sum pyproject.toml hatch_build.py | sha256sum)
 if [ "$(cat .venv/installed 2>/dev/null)" != "$wanted" ]; then

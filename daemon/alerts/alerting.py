@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
@@ -41,6 +41,8 @@ class Alerting:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.evaluations = evaluations
+        self.told: Counter[str] = Counter()
+        """Messages that the channel took, by rule."""
         self.refusals = 0
         self._name, self._channel, self._memory, self._host = name, channel, memory, host
         self._refused, self._clock = refused, clock
@@ -52,6 +54,11 @@ class Alerting:
     @property
     def alerts(self) -> list[Alert]:
         return [alert for evaluation in self.evaluations for alert in evaluation.alerts]
+
+    @property
+    def untold(self) -> frozenset[str]:
+        """The ids of alerts of which there is something on the way, or waiting for a channel that fails."""
+        return frozenset(one.alert_id for one in self._waiting)
 
     def due_s(self) -> float | None:
         """How long until there is something to tell without a new event."""
@@ -97,6 +104,8 @@ class Alerting:
             self.refusals += 1
             log.warning("alert refused", channel=self._name, alert=notification.alert, reason=str(error))
             await self._refused(str(error)[:REASON_LIMIT])
+        else:
+            self.told[notification.alert] += 1
 
     def _remembered(self) -> Remembered:
         suppressed = {each.rule.name: each.suppressed for each in self.evaluations if each.suppressed}

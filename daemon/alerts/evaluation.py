@@ -37,7 +37,6 @@ class Evaluation:
         self.suppressed = 0
         """Since the channel was told last."""
         self.suppressed_total = 0
-        self.told_total = 0
         self.changes = 0
         """How often an alert began, went on or ended."""
         self._limit, self._host = limit, host
@@ -141,7 +140,6 @@ class Evaluation:
         self, alert: Alert, status: Status, event: SecurityAuditEvent | None = None
     ) -> Notification:
         suppressed, self.suppressed = self.suppressed, 0
-        self.told_total += 1
         return notification(
             alert,
             status,

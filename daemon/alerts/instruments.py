@@ -15,9 +15,11 @@ Read = Callable[[CallbackOptions], Iterable[Observation]]
 def observe(meter: Meter, lines: Sequence[Line]) -> None:
     """Read at each scrape: by channel, and by rule and channel."""
     gauge, counter = meter.create_observable_gauge, meter.create_observable_counter
-    gauge("container_kit_alerts_firing", [_by_rule(lines, lambda one: len(one.alerts))])
-    counter("container_kit_alerts_told", [_by_rule(lines, lambda one: one.told_total)])
-    counter("container_kit_alerts_suppressed", [_by_rule(lines, lambda one: one.suppressed_total)])
+    gauge("container_kit_alerts_firing", [_by_rule(lines, lambda _, one: len(one.alerts))])
+    counter(
+        "container_kit_alerts_told", [_by_rule(lines, lambda line, one: line.alerting.told[one.rule.name])]
+    )
+    counter("container_kit_alerts_suppressed", [_by_rule(lines, lambda _, one: one.suppressed_total)])
     gauge(
         "container_kit_alert_channel_failing",
         [_by_channel(lines, lambda one: bool(one.delivery.state.problem))],
@@ -27,9 +29,9 @@ def observe(meter: Meter, lines: Sequence[Line]) -> None:
     counter("container_kit_alert_channel_refused", [_by_channel(lines, lambda one: one.alerting.refusals)])
 
 
-def _by_rule(lines: Sequence[Line], read: Callable[[Evaluation], float]) -> Read:
+def _by_rule(lines: Sequence[Line], read: Callable[[Line, Evaluation], float]) -> Read:
     return lambda _: [
-        Observation(read(each), {"alert": each.rule.name, "channel": line.name})
+        Observation(read(line, each), {"alert": each.rule.name, "channel": line.name})
         for line in lines
         for each in line.alerting.evaluations
     ]

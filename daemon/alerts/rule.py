@@ -21,18 +21,22 @@ class AlertRule(BaseModel):
     name: str = Field(pattern=NAME)
     channels: list[str] = Field(min_length=1, max_length=16)
     minimum_severity: Severity = Severity.HIGH
-    event_types: list[EventType] = []
-    """Empty for all."""
-    rule_ids: list[str] = []
-    """Of detectors; empty for all, and for events that no detector made."""
-    by: Literal["sandbox", "host"] = "sandbox"
-    """What one alert is about, and what is counted together."""
+    event_types: list[EventType] = Field(default=[], description="empty for all")
+    rule_ids: list[str] = Field(default=[], max_length=256, description="of detectors; empty for all")
+    by: Literal["sandbox", "host"] = Field(
+        default="sandbox", description="what one alert is about, and what is counted together"
+    )
     at_least: int = Field(default=1, ge=1, le=1000)
     within_s: float = Field(default=60.0, gt=0, le=86_400)
-    quiet_s: float = Field(default=300.0, gt=0, le=86_400)
-    """Resolved when it has not held for so long."""
-    repeat_s: float = Field(default=3600.0, ge=1, le=7 * 86_400)
-    """While events keep coming, it is told again that often."""
+    quiet_s: float = Field(
+        default=300.0, gt=0, le=86_400, description="resolved when it has not held for so long"
+    )
+    repeat_s: float = Field(
+        default=3600.0,
+        ge=1,
+        le=7 * 86_400,
+        description="while events keep coming, told again that often",
+    )
 
     @model_validator(mode="after")
     def _can_fire(self) -> Self:

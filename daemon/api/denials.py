@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from daemon.api.access import peer
-from daemon.api.problem_types import CALLER_UNKNOWN, PROFILE_NOT_PERMITTED
+from daemon.api.problem_types import ADMINISTRATORS_ONLY, CALLER_UNKNOWN, PROFILE_NOT_PERMITTED
 from daemon.api.problems import ApiError, NotYours
 from daemon.audit.log import AuditLog
 from daemon.audit.record import Actor, EventType, SecurityAuditEvent
@@ -21,7 +21,7 @@ from daemon.findings import Severity
 EVENTS_A_MINUTE = 30
 MINUTE_S = 60.0
 PATH_LIMIT = 256
-DENIED = {f"/problems/{one.name}" for one in (CALLER_UNKNOWN, PROFILE_NOT_PERMITTED)}
+DENIED = {f"/problems/{one.name}" for one in (ADMINISTRATORS_ONLY, CALLER_UNKNOWN, PROFILE_NOT_PERMITTED)}
 
 
 class Denials:

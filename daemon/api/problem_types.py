@@ -33,6 +33,9 @@ CALLER_UNKNOWN = ProblemType(
 PROFILE_NOT_PERMITTED = ProblemType(
     "profile-not-permitted", 403, "profile not permitted", "choose one of the profiles that the detail names"
 )
+ADMINISTRATORS_ONLY = ProblemType(
+    "administrators-only", 403, "administrators only", "ask as one whose rule has `administrator = true`"
+)
 NOT_PERMITTED = ProblemType("not-permitted", 403, "not permitted", "ask for what the profile permits")
 EXECUTION_BLOCKED = ProblemType(
     "execution-blocked", 403, "execution blocked", "change what `reasons` names; `report` has the remedies"

@@ -214,7 +214,8 @@ def _reached(schemas: Json, names: list[str]) -> set[str]:
 
 def main() -> None:
     nobody: Any = SimpleNamespace(registry=None)  # of the subjects only their routes are read
-    routes = every_route(nobody, nobody, nobody, nobody, System(nobody, nobody, nobody, nobody), nobody)
+    system = System(nobody, nobody, nobody, nobody)
+    routes = every_route(nobody, nobody, nobody, nobody, system, nobody, nobody)
     sys.stdout.write(render(document(routes)))
 
 

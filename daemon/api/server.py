@@ -8,7 +8,9 @@ from typing import Protocol
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from daemon.alerts.alerts import Alerts as Rules
 from daemon.api.access import Access
+from daemon.api.alerts import Alerts
 from daemon.api.attach import Attach
 from daemon.api.denials import Denials
 from daemon.api.events import Events
@@ -43,9 +45,10 @@ def application(
     metrics: Metrics,
     guard: Guard,
     deliveries: Sequence[Delivery],
+    alerts: Rules,
 ) -> web.Application:
     system = System(executor, access, metrics, guard)
-    routes = every_route(executor, access, audit, ledger, system, deliveries)
+    routes = every_route(executor, access, audit, ledger, system, deliveries, alerts)
     system.describe(routes)
     middlewares = [_counted(metrics), problems, Denials(audit).middleware]
     app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
@@ -61,6 +64,7 @@ def every_route(
     ledger: Ledger,
     system: System,
     deliveries: Sequence[Delivery],
+    alerts: Rules,
 ) -> list[Route]:
     """In the order of the reference."""
     subjects: tuple[Subject, ...] = (
@@ -73,6 +77,7 @@ def every_route(
         Events(audit, access),
         Findings(ledger, access),
         Exporters(deliveries, access),
+        Alerts(alerts, access),
         system,
     )
     return [route for subject in subjects for route in subject.routes()]

@@ -7,7 +7,7 @@ import os
 import click
 
 from daemon import __version__
-from daemon.cli import audit, completion, cp, events, host, images, run, sandboxes, validate
+from daemon.cli import alerts, audit, completion, cp, events, host, images, run, sandboxes, validate
 from daemon.cli.errors import EXIT_FAILED, CommandError
 from daemon.cli.show import print_error
 
@@ -76,6 +76,7 @@ for command in (
     host.profiles,
     host.doctor,
     host.exporters,
+    alerts.alerts,
     completion.completion,
 ):
     main.add_command(command)
