@@ -47,6 +47,10 @@ class Line:
     def name(self) -> str:
         return self.delivery.state.name
 
+    def told(self, rule: AlertRule) -> int:
+        """Messages that the channel took."""
+        return self.alerting.told[rule.name]
+
 
 class Alerts:
     """`tables` are the [[alert_channels]] of `source`; `rule_ids` those of all detectors.

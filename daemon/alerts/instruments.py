@@ -16,17 +16,13 @@ def observe(meter: Meter, lines: Sequence[Line]) -> None:
     """Read at each scrape: by channel, and by rule and channel."""
     gauge, counter = meter.create_observable_gauge, meter.create_observable_counter
     gauge("container_kit_alerts_firing", [_by_rule(lines, lambda _, one: len(one.alerts))])
-    counter(
-        "container_kit_alerts_told", [_by_rule(lines, lambda line, one: line.alerting.told[one.rule.name])]
-    )
+    counter("container_kit_alerts_told", [_by_rule(lines, lambda line, one: line.told(one.rule))])
     counter("container_kit_alerts_suppressed", [_by_rule(lines, lambda _, one: one.suppressed_total)])
-    gauge(
-        "container_kit_alert_channel_failing",
-        [_by_channel(lines, lambda one: bool(one.delivery.state.problem))],
-    )
-    gauge("container_kit_alert_channel_lag_events", [_by_channel(lines, lambda one: one.delivery.lag_events)])
-    counter("container_kit_alert_channel_errors", [_by_channel(lines, lambda one: one.delivery.state.errors)])
-    counter("container_kit_alert_channel_refused", [_by_channel(lines, lambda one: one.alerting.refusals)])
+    prefix = "container_kit_alert_channel"
+    gauge(f"{prefix}_failing", [_by_channel(lines, lambda line: bool(line.delivery.state.problem))])
+    gauge(f"{prefix}_lag_events", [_by_channel(lines, lambda line: line.delivery.lag_events)])
+    counter(f"{prefix}_errors", [_by_channel(lines, lambda line: line.delivery.state.errors)])
+    counter(f"{prefix}_refused", [_by_channel(lines, lambda line: line.alerting.refusals)])
 
 
 def _by_rule(lines: Sequence[Line], read: Callable[[Line, Evaluation], float]) -> Read:

@@ -116,12 +116,12 @@ def _firing(lines: Iterable[Line]) -> list[FiringAlert]:
     """The worst first. Of each the view of the channel that is furthest: another may be behind."""
     found: dict[tuple[str, str], FiringAlert] = {}
     for line in lines:
+        untold = line.alerting.untold
         for alert in line.alerting.alerts:
             one = found.setdefault((alert.rule, alert.subject), _view(alert))
             if alert.count > one.count:
                 one.count, one.last, one.severity = alert.count, alert.last, alert.severity
-            untold = alert.waiting or alert.id in line.alerting.untold
-            (one.waiting if untold else one.told).append(line.name)
+            (one.waiting if alert.waiting or alert.id in untold else one.told).append(line.name)
     return sorted(found.values(), key=lambda one: (-one.severity.rank, one.started))
 
 
@@ -144,7 +144,7 @@ def _counts(lines: Iterable[Line]) -> Iterator[AlertCount]:
             yield AlertCount(
                 alert=each.rule.name,
                 channel=line.name,
-                told=line.alerting.told[each.rule.name],
+                told=line.told(each.rule),
                 suppressed=each.suppressed_total,
                 suppressed_untold=each.suppressed,
             )

@@ -151,9 +151,9 @@ async def test_what_it_started_ends_with_it(shared: Path, ends: str) -> None:
     """Also where it closes its output, and tries to leave the group that is killed."""
     silent = "import os\nfor n in (0, 1, 2): os.close(n)\n"
     wait = f"while len(os.listdir({str(shared)!r})) < 2: time.sleep(0.02)\n"
-    one = command(silent + f"folder = {str(shared)!r}\n" + ESCAPES + wait + ends, timeout_s=4)
+    one = command(silent + f"folder = {str(shared)!r}\n" + ESCAPES + wait + ends, timeout_s=3)
     if ends.startswith("time"):
-        with pytest.raises(ExportError, match="it took more than 4 s"):
+        with pytest.raises(ExportError, match="it took more than 3 s"):
             await one.tell(notification())
     else:
         await one.tell(notification())
