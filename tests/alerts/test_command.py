@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
+import subprocess
 import sys
 import tempfile
 import time
@@ -14,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from daemon import ROOT
 from daemon.alerts.alert import Notification
 from daemon.alerts.channels.command import OUTPUT_BYTES, Command, CommandOptions
 from daemon.alerts.evaluation import Evaluation
@@ -211,7 +214,21 @@ def test_users_that_cannot_be(user: str, message: str) -> None:
         command("", user=user)
 
 
-def test_a_daemon_that_cannot_change_users_says_so_at_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daemon.alerts.channels.command._may_change_users", lambda: False)
-    with pytest.raises(ConfigError, match="has the drop-in"):
-        command("")
+UNIT = (ROOT / "systemd/container-kitd.service").read_text()
+ONE = """
+import asyncio
+from tests.alerts.test_command import command, notification
+asyncio.run(command("import os, sys; sys.exit(40 + (os.getuid() == 65534))").tell(notification()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("added", "message"), [("", "docs/alerting.md has the drop-in"), (",+setuid,+setgid", "exit code 41")]
+)
+def test_with_the_rights_of_the_unit_a_drop_in_is_needed_and_enough(added: str, message: str) -> None:
+    """Its system call filter aside."""
+    (bounding,) = re.findall(r"^CapabilityBoundingSet=(.*)$", UNIT, re.MULTILINE)
+    rights = ",".join(f"+{name.removeprefix('CAP_').lower()}" for name in bounding.split())
+    limited = ["setpriv", "--no-new-privs", f"--bounding-set=-all,{rights}{added}"]
+    done = subprocess.run([*limited, sys.executable, "-c", ONE], cwd=ROOT, capture_output=True, check=False)
+    assert message in done.stderr.decode()

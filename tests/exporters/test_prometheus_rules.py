@@ -55,10 +55,14 @@ def names_of_metrics() -> set[str]:
         responder=SimpleNamespace(dropped=0),
     )
     deliveries: Any = [SimpleNamespace(lag_events=0, lag_s=0.0, state=state)]
+    line: Any = SimpleNamespace(
+        name="x", delivery=deliveries[0], alerting=SimpleNamespace(refusals=0, evaluations=[])
+    )
     metrics = Metrics(Registry(1))
     try:
         metrics.watch(guard)
         metrics.observe(deliveries)
+        metrics.observe_alerts([line])
         metrics.committed(0.01)
         finding: Any = SimpleNamespace(
             event_type=EventType.SECURITY_VIOLATION,
@@ -76,7 +80,7 @@ def test_promtool_accepts_the_rules() -> None:
         ["promtool", "check", "rules", str(RULES)], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "8 rules found" in done.stdout
+    assert "9 rules found" in done.stdout
 
 
 def test_the_rules_fire_and_rest_as_meant() -> None:
