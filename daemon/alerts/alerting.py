@@ -48,7 +48,8 @@ class Alerting:
         self._refused, self._clock = refused, clock
         self._waiting: deque[Notification] = deque()
         self._taken = 0
-        self._unwritten = False
+        self._written = 0
+        """The count of changes that the memory has."""
         self._recall(memory.read(), newest)
 
     @property
@@ -69,26 +70,32 @@ class Alerting:
 
     async def export(self, batch: Sequence[SecurityAuditEvent]) -> None:
         """Returns when the channel was told all that these events, and the time, make. Raises ExportError."""
-        before = self._changes()
-        self._take(batch)
-        self._unwritten |= self._changes() > before
+        await self._take(batch)
         while self._waiting:
             await self._tell(self._waiting[0])
             self._waiting.popleft()
-        if self._unwritten:
-            await asyncio.to_thread(self._memory.write, self._remembered())
-            self._unwritten = False
+        if self._written != self._changes():
+            await self._write()
 
     async def close(self) -> None:
+        """With something untold, what was written before and the cursor lead to it again."""
+        if not self._waiting:
+            await self._write()
         await self._channel.close()
 
-    def _take(self, batch: Sequence[SecurityAuditEvent]) -> None:
+    async def _write(self) -> None:
+        changes = self._changes()
+        await asyncio.to_thread(self._memory.write, self._remembered())
+        self._written = changes
+
+    async def _take(self, batch: Sequence[SecurityAuditEvent]) -> None:
         now_s = self._clock()
         for event in batch:
             if event.seq > self._taken and event.details.get("alert_channel") != self._name:
                 told = [each.take(event, now_s) for each in self.evaluations]
                 self._waiting.extend(one for one in told if one)
             self._taken = max(self._taken, event.seq)
+            await asyncio.sleep(0)  # many rules take their time, and others want the loop
         for each in self.evaluations:
             self._waiting.extend(each.due(now_s))
 
@@ -120,4 +127,4 @@ class Alerting:
             each.restore(alerts, remembered.suppressed.get(each.rule.name, 0), self._clock())
         ended = [alert for alert in remembered.alerts if alert.rule not in rules and alert.told]
         self._waiting.extend(notification(alert, "resolved", self._host) for alert in ended)
-        self._unwritten = bool(ended)
+        self._written = -1 if ended else 0

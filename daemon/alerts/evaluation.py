@@ -38,7 +38,7 @@ class Evaluation:
         """Since the channel was told last."""
         self.suppressed_total = 0
         self.changes = 0
-        """How often an alert began, went on or ended."""
+        """How often an alert began, was told or held back, or ended; not each event that it counts."""
         self._limit, self._host = limit, host
         self._most_counted = max(20, min(SUBJECTS, TIMES // rule.at_least))
         self._counted: OrderedDict[str, deque[float]] = OrderedDict()
@@ -59,7 +59,6 @@ class Evaluation:
         if not self.rule.wants(event):
             return None
         subject = self._room_for(self.rule.subject(event))
-        self.changes += 1
         if (firing := self._firing.get(subject)) is not None:
             return self._again(firing, event, now_s)
         times = self._count(subject, event)
@@ -127,12 +126,14 @@ class Evaluation:
             self._suppress(alert)
             return None
         alert.told, alert.waiting, firing.told_s = True, False, now_s
+        self.changes += 1
         return self._notification(alert, "firing", event)
 
     def _suppress(self, alert: Alert) -> None:
         """Counted once, until it was told."""
         if not alert.waiting:
             alert.waiting = True
+            self.changes += 1
             self.suppressed += 1
             self.suppressed_total += 1
 

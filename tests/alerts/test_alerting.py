@@ -173,11 +173,14 @@ async def test_a_restart_forgets_no_alert_and_tells_none_twice(tmp_path: Path) -
         assert sum(told.suppressed for told in one.pager().told) == 3
 
 
-async def test_a_crash_before_the_channel_had_it_loses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("orderly", [True, False])
+async def test_an_end_before_the_channel_had_it_loses_nothing(orderly: bool, tmp_path: Path) -> None:
     async with case(tmp_path) as one:
         await one.step()
         one.pager().down = 9
         await one.step(event(0, "s1"))
+        if orderly:
+            await one.line().alerting.close()
     async with case(tmp_path) as one:
         await one.step()
         assert one.pager().lines == [("firing", "s1", 1)]
@@ -192,6 +195,15 @@ async def test_alerts_of_a_rule_that_is_gone_are_at_an_end(tmp_path: Path) -> No
     async with case(tmp_path, rule(name="new", minimum_severity="critical")) as one:
         await one.step()
         assert one.pager().told == []
+
+
+async def test_an_orderly_end_keeps_the_counts(tmp_path: Path) -> None:
+    async with case(tmp_path) as one:
+        await one.step(event(0))
+        await one.step(event(1), event(2))
+        await one.line().alerting.close()
+    async with case(tmp_path) as one:
+        assert [alert.count for alert in one.line().alerting.alerts] == [3]
 
 
 async def test_another_log_is_read_from_its_start_on(tmp_path: Path) -> None:
