@@ -107,10 +107,14 @@ def test_from_a_refused_launch_to_a_command(alerting: tuple[Daemon, Path], image
     assert firing_now["refusals"] == ([], ["hook"])  # which is where it was when nobody answered
     failures = [one["details"] for one in running.events() if one["event_type"] == "EXPORTER_FAILED"]
     assert [failure["alert_channel"] for failure in failures] == ["hook"]
-    metrics = running.request("GET", "/metrics").body.decode()
-    assert value(metrics, 'container_kit_alert_channel_failing{channel="hook"') == 1
-    assert value(metrics, 'container_kit_alert_channel_failing{channel="page"') == 0
-    assert value(metrics, 'container_kit_alerts_told_total{alert="refusals",channel="page"') == 2
+
+    def metric(start: str) -> float:
+        return value(running.request("GET", "/metrics").body.decode(), start)
+
+    assert metric('container_kit_alert_channel_failing{channel="hook"') == 1
+    assert metric('container_kit_alert_channel_failing{channel="page"') == 0
+    # Counted once the command has ended, which has written its line before.
+    until(lambda: metric('container_kit_alerts_told_total{alert="refusals",channel="page"') == 2)
 
 
 def test_the_command_line_shows_it_and_fails_with_a_channel(alerting: tuple[Daemon, Path]) -> None:
