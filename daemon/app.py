@@ -42,6 +42,7 @@ from daemon.sandbox.leftovers import remove_leftovers
 from daemon.sandbox.profile import Profiles
 from daemon.sandbox.sandbox import Registry
 from daemon.settings import Settings, settings_file
+from daemon.telemetry.telemetry import Telemetry
 
 CHECKPOINT_INTERVAL_S = 1.0
 
@@ -64,8 +65,10 @@ async def serve(settings: Settings) -> None:
         engine = Engine(settings.engine_socket)
         cleanup.push_async_callback(engine.close)
         registry = Registry(settings.retained_sandboxes)
-        metrics = Metrics(registry)
+        telemetry = Telemetry(settings.telemetry)
+        metrics = Metrics(registry, telemetry.readers, telemetry.resource)
         cleanup.callback(metrics.close)
+        cleanup.push_async_callback(telemetry.close)
         audit.on_record, audit.on_commit = metrics.count, metrics.committed
         examination = _examination(settings)
         images = RegistryClient()
@@ -82,7 +85,7 @@ async def serve(settings: Settings) -> None:
         metrics.watch(guard)
         access = Access(settings.callers, registry)
         app = application(executor, access, audit, ledger, metrics, guard, deliveries.all, alerts)
-        await _run(settings, executor, guard, deliveries, alerts, app, listener, key)
+        await _run(settings, executor, guard, deliveries, alerts, telemetry, app, listener, key)
 
 
 def _alerts(settings: Settings, audit: AuditLog, guard: Guard) -> Alerts:
@@ -115,6 +118,7 @@ async def _run(
     guard: Guard,
     deliveries: Deliveries,
     alerts: Alerts,
+    telemetry: Telemetry,
     app: web.Application,
     listener: socket.socket,
     key: SigningKey,
@@ -125,6 +129,7 @@ async def _run(
         watching = tasks.create_task(guard.run())
         delivering = tasks.create_task(deliveries.run())
         alerting = tasks.create_task(alerts.run())
+        measuring = tasks.create_task(telemetry.run())
         following = tasks.create_task(follow(executor.engine, executor.host, executor.gate.examination))
         await guard.ready()
         await _recover(executor)
@@ -149,6 +154,7 @@ async def _run(
         watching.cancel()
         delivering.cancel()
         alerting.cancel()
+        measuring.cancel()
         sealing.cancel()
         following.cancel()
     await _record(executor, EventType.DAEMON_STOPPED)

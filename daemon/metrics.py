@@ -1,4 +1,7 @@
-"""OpenTelemetry instruments, read by Prometheus at /metrics. Every series exists at 0 from the start."""
+"""OpenTelemetry instruments, read by Prometheus at /metrics, and sent by OTLP where the settings want that.
+
+Every series exists at 0 from the start.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from contextlib import contextmanager
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -24,11 +28,18 @@ COMMIT_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 
 
 class Metrics:
-    def __init__(self, registry: Registry) -> None:
+    def __init__(
+        self, registry: Registry, readers: Sequence[MetricReader] = (), resource: Resource | None = None
+    ) -> None:
+        """`readers` beside the one of Prometheus, and what they say that the metrics are of."""
         self._sandboxes = registry
         self._registry = CollectorRegistry()
-        reader = PrometheusMetricReader(disable_target_info=True, registry=self._registry)
-        self._provider = MeterProvider([reader], resource=Resource.create({"service.name": "container-kitd"}))
+        prometheus = PrometheusMetricReader(disable_target_info=True, registry=self._registry)
+        self._provider = MeterProvider(
+            [prometheus, *readers],
+            resource=resource or Resource.create({"service.name": "container-kitd"}),
+            shutdown_on_exit=False,
+        )
         meter = self._provider.get_meter("container-kit")
         self._events = meter.create_counter(
             "container_kit_audit_events", description="durable audit events by type"

@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from daemon import tracing
 from daemon.audit.log import AuditLog
 from daemon.audit.record import EventType, SecurityAuditEvent
 from daemon.errors import AuditError, EngineError, ResponseError, SensorError
@@ -89,11 +90,21 @@ class Responder:
         """One action after the other; the log takes several events at once, in their order."""
         async with asyncio.TaskGroup() as tasks:
             while True:
-                answer = await self._queue.get()
-                if answer.action is not Action.ALERT:
-                    answer.record.action = await self._act(answer.record, answer.action)
+                event = await self._answer(await self._queue.get())
                 await self._writing.acquire()
-                tasks.create_task(self._write(self._event(answer)))
+                tasks.create_task(self._write(event))
+
+    async def _answer(self, answer: Answer) -> SecurityAuditEvent:
+        """What is to be audited, once it was acted on."""
+        record = answer.record
+        sandbox = self._sandbox(record.sandbox_id)
+        run = sandbox.span if sandbox else tracing.NOWHERE
+        seen_ns = int(record.last_time.timestamp() * 1e9)
+        with tracing.violation(run, seen_ns, _of_violation(record)) as span:
+            if answer.action is not Action.ALERT:
+                record.action = await self._act(record, answer.action)
+            span.set_attribute("container_kit.action", record.action)
+            return self._event(answer)
 
     async def _write(self, event: SecurityAuditEvent) -> None:
         try:
@@ -169,6 +180,7 @@ class Responder:
         details["detection_latency_ms"] = round((answer.found_ns - seen_ns) / 1e6, 3)
         details["response_latency_ms"] = round((time.monotonic_ns() - seen_ns) / 1e6, 3)
         sandbox = self._sandbox(record.sandbox_id)
+        trace_id, span_id = tracing.ids(tracing.current())
         return SecurityAuditEvent(
             session_id=record.session_id or record.container_id[:32] or CONTROL_PLANE,
             event_type=EventType.SECURITY_VIOLATION,
@@ -176,12 +188,35 @@ class Responder:
             action=record.action,
             details=details,
             sandbox_id=record.sandbox_id,
-            trace_id=record.trace_id,
+            trace_id=record.trace_id or trace_id,
+            span_id=span_id if record.trace_id in {None, trace_id} else None,
             actor=sandbox.owner if sandbox else None,
             image_digest=sandbox.report.image_id if sandbox else None,
             profile_digest=sandbox.report.profile_digest if sandbox else None,
             sensor_tier=record.sensor_tier,
         )
+
+
+def _of_violation(record: FindingRecord) -> tracing.Attributes:
+    """https://opentelemetry.io/docs/specs/semconv/registry/attributes/security-rule/"""
+    return {
+        "security_rule.name": record.rule_id,
+        "security_rule.category": record.category,
+        "security_rule.description": record.title,
+        "security_rule.ruleset.name": "container-kit",
+        "process.pid": record.process.pid,
+        "process.parent_pid": record.process.ppid,
+        "process.executable.path": record.process.exe,
+        "process.user.id": record.process.uid,
+        "container.id": record.container_id,
+        "container.image.name": record.image,
+        "container_kit.sandbox.id": record.sandbox_id or "",
+        "container_kit.finding.id": record.id,
+        "container_kit.finding.count": record.count,
+        "container_kit.severity": record.severity,
+        "container_kit.techniques": record.techniques,
+        "container_kit.sensor.tier": record.sensor_tier,
+    }
 
 
 def _refused(event: Event) -> bool:

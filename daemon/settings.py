@@ -7,9 +7,9 @@ import os
 import pwd
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -76,6 +76,35 @@ ROOT_RULE = CallerRule(
 GROUP_RULE = CallerRule(groups=["container-kit"], profiles=["strict", "default"])
 
 
+def _by_reference(text: str) -> str:
+    """Says nothing of what was written: it may be the secret itself."""
+    scheme, _, rest = text.partition(":")
+    if (scheme == "file" and rest.startswith("/")) or (scheme == "credential" and rest and "/" not in rest):
+        return text
+    raise ValueError('write "file:/PATH" or "credential:NAME", never the secret itself')
+
+
+class TelemetrySettings(BaseModel):
+    """OpenTelemetry's traces and metrics. docs/telemetry.md has every key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    endpoint: str = Field(default="", pattern=r"^(https?://[^\s/@?#]+(/[^\s@?#]*)?)?$", max_length=1000)
+    protocol: Literal["http", "grpc"] = "http"
+    headers: dict[str, Annotated[str, AfterValidator(_by_reference)]] = Field(default={}, max_length=16)
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    interval_s: float = Field(default=60.0, ge=1)
+    timeout_s: float = Field(default=10.0, gt=0, le=60)
+
+    @model_validator(mode="after")
+    def _a_pair(self) -> Self:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file go together: give both or none")
+        return self
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, extra="forbid", frozen=True, env_nested_delimiter="__"
@@ -98,6 +127,7 @@ class Settings(BaseSettings):
     alerts: list[AlertRule] = Field(default=[], max_length=64)
     alert_channels: list[dict[str, Any]] = Field(default=[], max_length=16)
     """Each table is checked by its kind, when the channels are made."""
+    telemetry: TelemetrySettings = TelemetrySettings()
     callers: list[CallerRule] = [ROOT_RULE, GROUP_RULE]
 
     @classmethod

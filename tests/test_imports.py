@@ -32,7 +32,14 @@ NEVER = {
     "daemon.api": ("daemon.cli",),
     "daemon.cli": ("daemon.api",),
 }
-MAY_IMPORT_PLUGINS = ("daemon.alerts", "daemon.app", "daemon.delivery", "daemon.pipeline", "daemon.__main__")
+MAY_IMPORT_PLUGINS = (
+    "daemon.alerts",
+    "daemon.app",
+    "daemon.delivery",
+    "daemon.pipeline",
+    "daemon.telemetry",
+    "daemon.__main__",
+)
 MAY_IMPORT_APP = ("daemon.__main__",)
 
 

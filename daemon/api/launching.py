@@ -6,6 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
+from daemon import tracing
 from daemon.api import idempotency, trace_context
 from daemon.api.access import Access, Caller
 from daemon.api.idempotency import IdempotencyKeys
@@ -26,10 +27,10 @@ from daemon.api.problem_types import (
     PROFILE_NOT_PERMITTED,
     QUOTA_EXCEEDED,
 )
+from daemon.api.problems import status_of
 from daemon.api.quotas import Quotas
 from daemon.api.routes import BOOLEAN, Route, answer, flag, parse
 from daemon.api.streaming import IN_LINES, LINES, lines, output_line, send_line
-from daemon.api.trace_context import trace_id
 from daemon.api.views import SandboxView, result_of
 from daemon.sandbox.executor import Executor
 from daemon.sandbox.options import SandboxOptions
@@ -45,7 +46,7 @@ HEADERS: dict[str, dict[str, Any]] = {
     },
     trace_context.HEADER: {
         "type": "string",
-        "description": "W3C Trace Context; its trace id is in every audit event",
+        "description": "W3C Trace Context; its trace id is in every audit event and span",
     },
 }
 ANSWERS = (
@@ -53,6 +54,8 @@ ANSWERS = (
     f'With wait=true and "Accept: {LINES}" it is lines: {{"sandbox": {{...}}}}, what it writes as it comes, '
     f'{{"result": {{...}}}}. {IN_LINES}'
 )
+SPAN_NAME = "POST /v1/sandboxes"
+SPAN_ATTRIBUTES = {"http.request.method": "POST", "http.route": "/v1/sandboxes", "network.transport": "unix"}
 OF_ASSESSMENTS = (
     *OF_ANY_CALLER,
     *OF_BODIES,
@@ -130,9 +133,14 @@ class Launching:
             return answer(await result_of(sandbox), 201, location)
 
     async def _launch(self, request: web.Request, caller: Caller, options: SandboxOptions) -> Sandbox:
-        self._access.check_profile(caller, options.profile)
-        with self._quotas.reserved(caller, options):
-            return await self._executor.launch(options, caller.actor, trace_id(request))
+        parent = trace_context.parent(request)
+        with tracing.served(parent, SPAN_NAME, SPAN_ATTRIBUTES, status_of) as span:
+            span.set_attribute("user.id", str(caller.actor.uid))
+            self._access.check_profile(caller, options.profile)
+            with self._quotas.reserved(caller, options):
+                sandbox = await self._executor.launch(options, caller.actor)
+            span.set_attribute("http.response.status_code", 201)
+            return sandbox
 
 
 async def _stream(request: web.Request, sandbox: Sandbox, headers: dict[str, str]) -> web.StreamResponse:

@@ -71,7 +71,20 @@ class NotYours(ApiError):
         super().__init__(types.NOT_FOUND, not_found(what).problem.detail)
 
 
-def of_exception(error: Exception) -> ApiError:  # noqa: PLR0911, PLR0912  # one line an error
+def of_exception(error: Exception) -> ApiError:
+    if (known := _of_known(error)) is not None:
+        return known
+    log.error("internal error", exc_info=error)
+    return ApiError(types.INTERNAL, "an error of the daemon; its log says more")
+
+
+def status_of(error: Exception) -> int:
+    """Of the answer that it leaves as."""
+    known = _of_known(error)
+    return types.INTERNAL.status if known is None else known.problem.status
+
+
+def _of_known(error: Exception) -> ApiError | None:  # noqa: PLR0911, PLR0912  # one line an error
     match error:
         case ApiError():
             return error
@@ -99,8 +112,7 @@ def of_exception(error: Exception) -> ApiError:  # noqa: PLR0911, PLR0912  # one
             return ApiError(types.AUDIT_UNAVAILABLE, str(error))
         case web.HTTPException():
             return _of_server(error)
-    log.error("internal error", exc_info=error)
-    return ApiError(types.INTERNAL, "an error of the daemon; its log says more")
+    return None
 
 
 def _invalid(error: ValidationError) -> ApiError:

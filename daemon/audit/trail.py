@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from daemon import tracing
 from daemon.audit.log import AuditLog
 from daemon.audit.record import Actor, EventType, SecurityAuditEvent
 from daemon.findings import Severity
@@ -26,6 +27,7 @@ class Trail:
         self, event_type: EventType, severity: Severity, action: str, details: dict[str, Any]
     ) -> None:
         """Returns when the event is durable. Raises AuditError."""
+        trace_id, span_id = tracing.ids(tracing.current())
         event = SecurityAuditEvent(
             session_id=self.session_id,
             event_type=event_type,
@@ -37,5 +39,6 @@ class Trail:
             image_digest=self.image_digest,
             profile_digest=self.profile_digest,
             trace_id=self.trace_id,
+            span_id=span_id if trace_id == self.trace_id else None,
         )
         await self.audit.record(event)

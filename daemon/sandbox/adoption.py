@@ -25,6 +25,8 @@ class AdoptionRecord(BaseModel):
     sandbox_id: str
     session_id: str
     trace_id: str | None
+    span_id: str | None = None
+    """With the trace: what the spans of an adopted one go on from."""
     owner: Actor
     container_id: str
     options: SandboxOptions

@@ -17,6 +17,7 @@ from typing import Any
 
 import structlog
 
+from daemon import tracing
 from daemon.audit.log import AuditLog
 from daemon.audit.record import Actor, EventType
 from daemon.audit.trail import Trail
@@ -94,7 +95,10 @@ class Executor:
     async def assess(self, options: SandboxOptions) -> tuple[Subject, SecurityReport]:
         """Raises PolicyError for an unknown profile, ImageNotFound, EngineError."""
         self.profiles.get(options.profile)  # what the caller may not ask for is told before what is not there
-        return await self._assess(options, await self.host.image(options.image))
+        with tracing.span("sandbox.image", {"container.image.name": options.image}) as span:
+            image = await self.host.image(options.image)
+            span.set_attribute("container.image.id", image.id)
+        return await self._assess(options, image)
 
     async def check_image(self, image: str, profile: str) -> SecurityReport:
         """Of the checks of the image alone. Raises as `assess` does."""
@@ -103,8 +107,12 @@ class Executor:
 
     async def _assess(self, options: SandboxOptions, image: ImageFacts) -> tuple[Subject, SecurityReport]:
         subject = await self._subject(options, image)
-        subject = replace(subject, gate=await self.gate.judge(options.image, options.profile, image))
-        return subject, await self.validator.validate(subject)
+        with tracing.span("sandbox.image.judge", {"container.image.id": image.id}):
+            subject = replace(subject, gate=await self.gate.judge(options.image, options.profile, image))
+        with tracing.span("sandbox.validate") as span:
+            report = await self.validator.validate(subject)
+            span.set_attributes(_judged(report))
+        return subject, report
 
     async def _subject(self, options: SandboxOptions, image: ImageFacts) -> Subject:
         profile = self.profiles.get(options.profile)
@@ -129,12 +137,13 @@ class Executor:
         by_name = any(rule.name is not None for rule in rules)
         return EgressPolicy(rules, await self.host.gateway(profile.network.value) if by_name else None)
 
-    async def launch(self, options: SandboxOptions, actor: Actor, trace_id: str | None = None) -> Sandbox:
+    async def launch(self, options: SandboxOptions, actor: Actor) -> Sandbox:
         """Returns once the program has its go and the audit event about it is durable.
 
-        A caller that is cancelled before takes the sandbox with it.
+        It belongs to the trace of the current span. A caller that is cancelled before takes the sandbox
+        with it.
         """
-        request = await self._judge(options, actor, trace_id)
+        request = await self._judge(options, actor)
         launched: asyncio.Future[Sandbox] = asyncio.get_running_loop().create_future()
         if self.tasks is None:
             raise RuntimeError("the executor has no task group")
@@ -148,10 +157,12 @@ class Executor:
                 life.cancel()
                 await asyncio.wait([life])
 
-    async def _judge(self, options: SandboxOptions, actor: Actor, trace_id: str | None) -> Request:
+    async def _judge(self, options: SandboxOptions, actor: Actor) -> Request:
         """Raises ExecutionBlocked, after its audit event."""
         sandbox_id = secrets.token_hex(8)
+        trace_id, _ = tracing.ids(tracing.current())
         trail = Trail(self.audit, sandbox_id, options.session_id or sandbox_id, actor, trace_id)
+        tracing.describe(_asked_for(trail, options))
         durations_ms: dict[str, float] = {}
         with timed(durations_ms, "validate"):
             subject, report, from_memory = await self._assess_or_pull(options)
@@ -168,7 +179,8 @@ class Executor:
             profile = self.profiles.get(options.profile)
             if not profile.pull.value:
                 raise
-            await self.pulls.pull(options, profile)
+            with tracing.span("sandbox.image.pull", {"container.image.name": options.image}):
+                await self.pulls.pull(options, profile)
             return *await self.assess(options), False
 
     async def _assess_quickly(self, options: SandboxOptions) -> tuple[Subject, SecurityReport, bool]:
@@ -193,7 +205,7 @@ class Executor:
                 launched.set_exception(error)
 
     async def _judged_anew(self, request: Request) -> Request:
-        return await self._judge(request.subject.options, request.actor, request.trail.trace_id)
+        return await self._judge(request.subject.options, request.actor)
 
     async def _run(self, request: Request, launched: asyncio.Future[Sandbox]) -> None:
         async with AsyncExitStack() as cleanup, _failure_recorded(request.trail), together() as tasks:
@@ -210,12 +222,19 @@ class Executor:
 
     async def _supervise(self, sandbox: Sandbox) -> None:
         """Never raises: one sandbox's trouble is not another's."""
+        with tracing.span("sandbox.run", _running(sandbox)) as span:
+            sandbox.span = span.get_span_context()
+            result = await self._result(sandbox)
+            span.set_attributes(_ended(sandbox, result))
+        with tracing.span("sandbox.collect"):
+            await self._collect(sandbox, result)
+
+    async def _result(self, sandbox: Sandbox) -> ExecutionResult:
         try:
-            result = await supervise(self.engine, sandbox)
+            return await supervise(self.engine, sandbox)
         except Exception as error:  # the border of one sandbox: recorded, and its result says so
             log.exception("sandbox failed", sandbox_id=sandbox.id)
-            result = sandbox.outcome(None, f"the daemon lost the sandbox: {error}", None)
-        await self._collect(sandbox, result)
+            return sandbox.outcome(None, f"the daemon lost the sandbox: {error}", None)
 
     async def _collect(self, sandbox: Sandbox, result: ExecutionResult) -> None:
         try:
@@ -303,7 +322,8 @@ class Executor:
         details = {"container_id": record.container_id, "unwatched_since": unwatched_since.isoformat()}
         await trail.record(EventType.SANDBOX_ADOPTED, Severity.MEDIUM, "adopted", details)
         self.registry.add(sandbox)
-        self.tasks.create_task(self._supervise(sandbox), name=f"sandbox {sandbox.id}")
+        with tracing.continued(tracing.context(record.trace_id, record.span_id)):
+            self.tasks.create_task(self._supervise(sandbox), name=f"sandbox {sandbox.id}")
         return True
 
     async def _end_orphan(self, container: dict[str, Any]) -> None:
@@ -348,6 +368,51 @@ def _close_watches(sandbox: Sandbox) -> None:
         sandbox.oom.close()
     sandbox.cgroup.close()
     os.close(sandbox.pidfd)
+
+
+def _asked_for(trail: Trail, options: SandboxOptions) -> tracing.Attributes:
+    return {
+        "container_kit.sandbox.id": trail.sandbox_id,
+        "container_kit.session.id": trail.session_id,
+        "container_kit.profile.name": options.profile,
+        "container.image.name": options.image,
+    }
+
+
+def _judged(report: SecurityReport) -> tracing.Attributes:
+    return {
+        "container_kit.profile.name": report.profile,
+        "container_kit.profile.digest": report.profile_digest,
+        "container_kit.report.id": report.id,
+        "container_kit.risk.level": report.risk_level,
+        "container_kit.decision": "blocked" if report.blocked else "allowed",
+        "container_kit.threats": [threat.id for threat in report.threats],
+    }
+
+
+def _running(sandbox: Sandbox) -> tracing.Attributes:
+    return {
+        "container.id": sandbox.container_id,
+        "container.image.name": sandbox.options.image,
+        "container.image.id": sandbox.report.image_id or "",
+        "container_kit.sandbox.id": sandbox.id,
+        "container_kit.session.id": sandbox.session_id,
+        "process.pid": sandbox.pid,
+    }
+
+
+def _ended(sandbox: Sandbox, result: ExecutionResult) -> tracing.Attributes:
+    known = {} if result.exit_code is None else {"process.exit.code": result.exit_code}
+    return {
+        **known,
+        "container_kit.oom_killed": result.oom_killed,
+        "container_kit.timed_out": result.timed_out,
+        "container_kit.killed": result.killed,
+        "container_kit.message": sandbox.message or result.message,
+        "container_kit.cpu_ns": result.cpu_ns,
+        "container_kit.memory_peak_bytes": result.memory_peak_bytes,
+        "container_kit.pids_peak": result.pids_peak,
+    }
 
 
 def _blocked(report: SecurityReport) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from daemon import tracing
 from daemon.audit.record import Actor, EventType
 from daemon.audit.trail import Trail
 from daemon.errors import AttestationError, EngineError, ImageNotFound
@@ -90,15 +91,16 @@ async def prepare(
     our init has said that it is in, and by then the runtime has applied all that it will ever apply.
     """
     subject, durations_ms, ready = request.subject, request.durations_ms, asyncio.Event()
-    with timed(durations_ms, "create"):
+    with timed(durations_ms, "create"), tracing.span("sandbox.create") as span:
         container = await _create(engine, request, cleanup)
+        span.set_attributes({"container.id": container, "container.runtime.name": "docker"})
         watcher.expect(_expected(request, container))
         cleanup.push_async_callback(watcher.ended, container)
         # Asked for now: while a container starts, the engine holds the lock that an answer needs.
         inspecting = tasks.create_task(engine.inspect(container))
         stream = await engine.attach(container, tty=subject.options.tty)
         cleanup.push_async_callback(stream.close)
-    with timed(durations_ms, "start"):
+    with timed(durations_ms, "start"), tracing.span("sandbox.start"):
         starting = tasks.create_task(_start(engine, container, ready))
         recording = tasks.create_task(_record_start(engine, request, container))
         # Before the caller knows of it: who has an id finds its sandbox again after a crash.
@@ -109,7 +111,7 @@ async def prepare(
         if pid is None and (pid := first_pid(container, subject.engine)) is None:
             await starting
             pid = int((await engine.inspect(container))["State"]["Pid"])
-    with timed(durations_ms, "attest"):
+    with timed(durations_ms, "attest"), tracing.span("sandbox.attest"):
         image_id = (await inspecting)["Image"]
         with _alive():
             sandbox = _open(request, container, pid, stream, cleanup)
@@ -159,12 +161,13 @@ async def _confirm(engine: Engine, request: Request) -> None:
     if not request.from_memory:
         return
     name = request.subject.options.image
-    try:
-        image = await engine.image(name)
-    except ImageNotFound as error:
-        raise ImageMoved(name) from error
-    if image != request.subject.image:
-        raise ImageMoved(name)
+    with tracing.span("sandbox.image.confirm", {"container.image.name": name}):
+        try:
+            image = await engine.image(name)
+        except ImageNotFound as error:
+            raise ImageMoved(name) from error
+        if image != request.subject.image:
+            raise ImageMoved(name)
 
 
 async def _create(engine: Engine, request: Request, cleanup: AsyncExitStack) -> str:
@@ -198,10 +201,12 @@ async def _record_start(engine: Engine, request: Request, container: str) -> Non
 
 def _save(records: AdoptionRecords, request: Request, container: str) -> None:
     """Without it the sandbox ends with this daemon, should that be killed: no reason not to run it."""
+    _, span_id = tracing.ids(tracing.current())
     record = AdoptionRecord(
         sandbox_id=request.trail.sandbox_id,
         session_id=request.trail.session_id,
         trace_id=request.trail.trace_id,
+        span_id=span_id,
         owner=request.actor,
         container_id=container,
         options=request.subject.options,

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from opentelemetry.trace import SpanContext
+
+from daemon import tracing
 from daemon.audit.record import Actor
 from daemon.audit.trail import Trail
 from daemon.sandbox.cgroup import Cgroup, Limits, Usage
@@ -49,6 +52,10 @@ class Sandbox:
     ended_by_throttling: bool = False
     """Its profile wants it dead once it has been at its CPU limit for long."""
     oom: OomWatch | None = None
+    usage: Usage | None = None
+    """The last sample."""
+    span: SpanContext = field(default_factory=tracing.current)
+    """Of the run, once there is one: what a violation is a child of."""
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
     started_s: float = field(default_factory=time.monotonic)
     ended_s: float = 0.0

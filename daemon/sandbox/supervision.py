@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 
+from daemon import tracing
 from daemon.audit.record import EventType
 from daemon.findings import Severity
 from daemon.sandbox import resources
@@ -129,6 +130,7 @@ async def _end_throttled(engine: Engine, sandbox: Sandbox) -> None:
 
 async def _exceeded(sandbox: Sandbox, kind: str, limit: float, message: str) -> None:
     details = {"kind": kind, "limit": limit, "message": message}
+    tracing.note("limit exceeded", {"container_kit.limit.kind": kind, "container_kit.limit.value": limit})
     await sandbox.trail.record(EventType.RESOURCE_LIMIT_EXCEEDED, Severity.MEDIUM, "limited", details)
 
 
@@ -160,6 +162,7 @@ class _Samples:
     def take(self) -> list[resources.Exceeded]:
         """What was exceeded for the first time; memory is the OOM watch's to tell. Raises CgroupGone."""
         self.usage = self._sandbox.cgroup.usage()
+        self._sandbox.usage = self.usage
         exceeded = self._progress.exceeded(self.usage, self._sandbox.limits)
         exceeded += resources.workspace_exceeded(self._sandbox.workspace.statvfs())
         new = [e for e in exceeded if e.kind not in self._seen and e.kind != resources.ExceededKind.MEMORY]

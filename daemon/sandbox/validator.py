@@ -8,6 +8,7 @@ import json
 from collections import OrderedDict
 from dataclasses import astuple
 
+from daemon import tracing
 from daemon.sandbox.checks import Check, Subject
 from daemon.sandbox.checks.inventory import CHECKS
 from daemon.sandbox.report import Control, SecurityReport, Threat
@@ -73,9 +74,17 @@ class SecurityValidator:
 
 async def _run(check: Check, subject: Subject) -> list[Threat | Control]:
     """Checks that look at the file system may block on it: those run in a thread, the others at once."""
-    if getattr(check, "blocking", False):
-        return await asyncio.to_thread(lambda: list(check(subject)))
-    return list(check(subject))
+    with tracing.span(f"sandbox.check {name_of(check)}"):
+        if getattr(check, "blocking", False):
+            return await asyncio.to_thread(lambda: list(check(subject)))
+        return list(check(subject))
+
+
+def name_of(check: Check) -> str:
+    """Its module's, and its own where that module has several: mounts, engine.runc."""
+    module = check.__module__.rpartition(".")[2]
+    own = getattr(check, "__name__", type(check).__name__).removeprefix("check").strip("_")
+    return f"{module}.{own}" if own else module
 
 
 def digest(subject: Subject) -> str:
