@@ -83,6 +83,8 @@ async def serve(settings: Settings) -> None:
         metrics.observe(deliveries.all)
         metrics.observe_alerts(alerts.lines)
         metrics.watch(guard)
+        metrics.tell_of(telemetry)
+        executor.on_ended = metrics.ended
         access = Access(settings.callers, registry)
         app = application(executor, access, audit, ledger, metrics, guard, deliveries.all, alerts)
         await _run(settings, executor, guard, deliveries, alerts, telemetry, app, listener, key)

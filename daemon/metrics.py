@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Observation
@@ -20,11 +21,35 @@ from daemon.alerts.alerts import Line
 from daemon.audit.record import EventType, SecurityAuditEvent
 from daemon.delivery.delivery import Delivery
 from daemon.guard import Guard
-from daemon.sandbox.sandbox import Registry
+from daemon.sandbox.cgroup import Usage
+from daemon.sandbox.report import SecurityReport
+from daemon.sandbox.result import ExecutionResult
+from daemon.sandbox.sandbox import Registry, Sandbox
 from daemon.sensing import Health
+from daemon.telemetry.telemetry import Telemetry
 
 PHASE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 10.0, 60.0, 600.0)
 COMMIT_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+NO_USAGE = Usage(0, 0, 0, 0, 0, 0, 0)
+
+
+class Outcome(StrEnum):
+    """Of a request to launch. One that started may end in any way: that is counted by `End`."""
+
+    STARTED = "started"
+    BLOCKED = "blocked"
+    REFUSED = "refused"
+    UNATTESTED = "unattested"
+    FAILED = "failed"
+    ABANDONED = "abandoned"
+
+
+class End(StrEnum):
+    EXITED = "exited"
+    OOM_KILLED = "oom_killed"
+    TIMED_OUT = "timed_out"
+    KILLED = "killed"
+    LOST = "lost"
 
 
 class Metrics:
@@ -44,7 +69,21 @@ class Metrics:
         self._events = meter.create_counter(
             "container_kit_audit_events", description="durable audit events by type"
         )
-        meter.create_observable_gauge("container_kit_sandboxes_running", [self._running])
+        self._launches = meter.create_counter(
+            "container_kit_launches", description="requests to launch, by what became of them"
+        )
+        self._blocks = meter.create_counter(
+            "container_kit_launches_blocked", description="blocked launches, by each threat that blocks"
+        )
+        self._ends = meter.create_counter(
+            "container_kit_sandboxes_ended", description="sandboxes that ended, by how"
+        )
+        for outcome in Outcome:
+            self._launches.add(0, {"outcome": outcome})
+        for end in End:
+            self._ends.add(0, {"end": end})
+        self._cpu_of_ended_ns = 0
+        self._measure_sandboxes()
         self._requests = meter.create_up_down_counter(
             "container_kit_requests_open", description="requests that are not answered in full yet"
         )
@@ -77,6 +116,17 @@ class Metrics:
             self._findings.add(1, {"rule": event.details["rule_id"], "severity": event.severity})
         for phase, took_ms in event.details.get("durations_ms", {}).items():
             self._phases.record(took_ms / 1000, {"phase": phase})
+
+    def launched(self, outcome: Outcome) -> None:
+        self._launches.add(1, {"outcome": outcome})
+
+    def blocked(self, report: SecurityReport) -> None:
+        for threat in {threat.id for threat in report.threats if threat.severity.blocks}:
+            self._blocks.add(1, {"reason": threat})
+
+    def ended(self, sandbox: Sandbox, result: ExecutionResult) -> None:
+        self._ends.add(1, {"end": _end(result)})
+        self._cpu_of_ended_ns += (sandbox.usage or NO_USAGE).cpu_ns
 
     def watch(self, guard: Guard) -> None:
         """What the sensors see and lose, and what was done with it."""
@@ -113,7 +163,7 @@ class Metrics:
         gauges: dict[str, Callable[[Delivery], float]] = {
             "lag_events": lambda one: one.lag_events,
             "lag_seconds": lambda one: one.lag_s,
-            "failing": lambda one: bool(one.state.problem),
+            "failing": lambda one: int(bool(one.state.problem)),
         }
         counters: dict[str, Callable[[Delivery], float]] = {
             "delivered": lambda one: one.state.delivered,
@@ -131,8 +181,29 @@ class Metrics:
     def observe_alerts(self, lines: Sequence[Line]) -> None:
         instruments.observe(self._provider.get_meter("container-kit"), lines)
 
-    def _running(self, _: CallbackOptions) -> Iterable[Observation]:
-        return [Observation(len(self._sandboxes.running()))]
+    def tell_of(self, telemetry: Telemetry) -> None:
+        """What became of spans and of sets of metrics."""
+        meter = self._provider.get_meter("container-kit")
+        for name, read in {"sent": telemetry.sent, "dropped": telemetry.dropped}.items():
+            meter.create_observable_counter(f"container_kit_telemetry_{name}", [_labelled(read)])
+
+    def _measure_sandboxes(self) -> None:
+        """All together: a label by sandbox would make a new series for each. Usage is of the last sample."""
+        meter = self._provider.get_meter("container-kit")
+        gauges: dict[str, tuple[str, Callable[[], float]]] = {
+            "running": ("", lambda: len(self._sandboxes.running())),
+            "memory": ("By", lambda: sum(usage.memory_bytes for usage in self._usages())),
+            "processes": ("", lambda: sum(usage.pids for usage in self._usages())),
+        }
+        for name, (unit, read) in gauges.items():
+            meter.create_observable_gauge(f"container_kit_sandboxes_{name}", [_single(read)], unit)
+        meter.create_observable_counter("container_kit_sandboxes_cpu", [_single(self._cpu_s)], "s")
+
+    def _usages(self) -> list[Usage]:
+        return [sandbox.usage or NO_USAGE for sandbox in self._sandboxes.running()]
+
+    def _cpu_s(self) -> float:
+        return (self._cpu_of_ended_ns + sum(usage.cpu_ns for usage in self._usages())) / 1e9
 
     def text(self) -> str:
         """Prometheus text format 0.0.4."""
@@ -148,6 +219,26 @@ def _read_by(
     return lambda _: read()
 
 
+def _single(read: Callable[[], float]) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    return lambda _: [Observation(read())]
+
+
+def _labelled(
+    read: Callable[[], Iterable[tuple[int, dict[str, str]]]],
+) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    return lambda _: [Observation(value, labels) for value, labels in read()]
+
+
+def _end(result: ExecutionResult) -> End:
+    if result.exit_code is None:
+        return End.LOST
+    if result.oom_killed:
+        return End.OOM_KILLED
+    if result.timed_out:
+        return End.TIMED_OUT
+    return End.KILLED if result.killed else End.EXITED
+
+
 def _lost(name: str, count: int) -> Observation:
     """`name` is the sensor's, a dot, and the reason."""
     sensor, _, reason = name.partition(".")
@@ -155,7 +246,7 @@ def _lost(name: str, count: int) -> Observation:
 
 
 def _running(name: str, health: Health) -> Observation:
-    return Observation(health.running, {"sensor": name, "tier": health.tier})
+    return Observation(int(health.running), {"sensor": name, "tier": health.tier})
 
 
 def _by_exporter(

@@ -129,6 +129,11 @@ def _made(
             raise
 
 
+def fail(error: Exception) -> None:
+    """The current span, of an error that goes no further."""
+    trace.get_current_span().set_status(Status(StatusCode.ERROR, _described(error)))
+
+
 def describe(attributes: Attributes) -> None:
     """Adds to the current span."""
     trace.get_current_span().set_attributes(attributes)

@@ -32,7 +32,9 @@ from daemon.api.quotas import Quotas
 from daemon.api.routes import BOOLEAN, Route, answer, flag, parse
 from daemon.api.streaming import IN_LINES, LINES, lines, output_line, send_line
 from daemon.api.views import SandboxView, result_of
-from daemon.sandbox.executor import Executor
+from daemon.errors import AttestationError
+from daemon.metrics import Metrics, Outcome
+from daemon.sandbox.executor import ExecutionBlocked, Executor
 from daemon.sandbox.options import SandboxOptions
 from daemon.sandbox.report import SecurityReport
 from daemon.sandbox.result import ExecutionResult
@@ -78,9 +80,10 @@ OF_LAUNCHES = (
 
 
 class Launching:
-    def __init__(self, executor: Executor, access: Access) -> None:
+    def __init__(self, executor: Executor, access: Access, metrics: Metrics) -> None:
         self._executor = executor
         self._access = access
+        self._metrics = metrics
         self._quotas = Quotas(executor.registry)
         self._keys = IdempotencyKeys(executor.registry)
 
@@ -133,6 +136,17 @@ class Launching:
             return answer(await result_of(sandbox), 201, location)
 
     async def _launch(self, request: web.Request, caller: Caller, options: SandboxOptions) -> Sandbox:
+        try:
+            sandbox = await self._traced(request, caller, options)
+        except BaseException as error:
+            self._metrics.launched(_outcome(error))
+            if isinstance(error, ExecutionBlocked):
+                self._metrics.blocked(error.report)
+            raise
+        self._metrics.launched(Outcome.STARTED)
+        return sandbox
+
+    async def _traced(self, request: web.Request, caller: Caller, options: SandboxOptions) -> Sandbox:
         parent = trace_context.parent(request)
         with tracing.served(parent, SPAN_NAME, SPAN_ATTRIBUTES, status_of) as span:
             span.set_attribute("user.id", str(caller.actor.uid))
@@ -141,6 +155,17 @@ class Launching:
                 sandbox = await self._executor.launch(options, caller.actor)
             span.set_attribute("http.response.status_code", 201)
             return sandbox
+
+
+def _outcome(error: BaseException) -> Outcome:
+    match error:
+        case ExecutionBlocked():
+            return Outcome.BLOCKED
+        case AttestationError():
+            return Outcome.UNATTESTED
+        case Exception():
+            return Outcome.REFUSED if status_of(error) < 500 else Outcome.FAILED
+    return Outcome.ABANDONED
 
 
 async def _stream(request: web.Request, sandbox: Sandbox, headers: dict[str, str]) -> web.StreamResponse:

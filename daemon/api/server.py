@@ -48,7 +48,7 @@ def application(
     alerts: Rules,
 ) -> web.Application:
     system = System(executor, access, metrics, guard)
-    routes = every_route(executor, access, audit, ledger, system, deliveries, alerts)
+    routes = every_route(executor, access, audit, ledger, metrics, system, deliveries, alerts)
     system.describe(routes)
     middlewares = [_counted(metrics), problems, Denials(audit).middleware]
     app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
@@ -62,13 +62,14 @@ def every_route(
     access: Access,
     audit: AuditLog,
     ledger: Ledger,
+    metrics: Metrics,
     system: System,
     deliveries: Sequence[Delivery],
     alerts: Rules,
 ) -> list[Route]:
     """In the order of the reference."""
     subjects: tuple[Subject, ...] = (
-        Launching(executor, access),
+        Launching(executor, access, metrics),
         Images(executor, access),
         Sandboxes(executor, access),
         Exec(executor, access),

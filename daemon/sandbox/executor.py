@@ -8,7 +8,7 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -31,6 +31,7 @@ from daemon.errors import (
 )
 from daemon.findings import Severity
 from daemon.images.gate import Gate
+from daemon.sandbox import span_attributes
 from daemon.sandbox.adoption import AdoptionRecord, AdoptionRecords
 from daemon.sandbox.cgroup import CgroupGone
 from daemon.sandbox.checks import Subject
@@ -89,6 +90,7 @@ class Executor:
         self.watcher: Watcher = Unwatched()
         self.records = AdoptionRecords(audit.path.parent.parent / "sandboxes")
         self.tasks: asyncio.TaskGroup | None = None
+        self.on_ended: Callable[[Sandbox, ExecutionResult], None] = lambda *_: None
         # Two daemons may share an engine: each ends only what it made itself.
         self._instance = instance(audit.path)
 
@@ -111,7 +113,7 @@ class Executor:
             subject = replace(subject, gate=await self.gate.judge(options.image, options.profile, image))
         with tracing.span("sandbox.validate") as span:
             report = await self.validator.validate(subject)
-            span.set_attributes(_judged(report))
+            span.set_attributes(span_attributes.judged(report))
         return subject, report
 
     async def _subject(self, options: SandboxOptions, image: ImageFacts) -> Subject:
@@ -162,7 +164,7 @@ class Executor:
         sandbox_id = secrets.token_hex(8)
         trace_id, _ = tracing.ids(tracing.current())
         trail = Trail(self.audit, sandbox_id, options.session_id or sandbox_id, actor, trace_id)
-        tracing.describe(_asked_for(trail, options))
+        tracing.describe(span_attributes.asked_for(trail, options))
         durations_ms: dict[str, float] = {}
         with timed(durations_ms, "validate"):
             subject, report, from_memory = await self._assess_or_pull(options)
@@ -222,10 +224,10 @@ class Executor:
 
     async def _supervise(self, sandbox: Sandbox) -> None:
         """Never raises: one sandbox's trouble is not another's."""
-        with tracing.span("sandbox.run", _running(sandbox)) as span:
+        with tracing.span("sandbox.run", span_attributes.running(sandbox)) as span:
             sandbox.span = span.get_span_context()
             result = await self._result(sandbox)
-            span.set_attributes(_ended(sandbox, result))
+            span.set_attributes(span_attributes.ended(sandbox, result))
         with tracing.span("sandbox.collect"):
             await self._collect(sandbox, result)
 
@@ -234,6 +236,7 @@ class Executor:
             return await supervise(self.engine, sandbox)
         except Exception as error:  # the border of one sandbox: recorded, and its result says so
             log.exception("sandbox failed", sandbox_id=sandbox.id)
+            tracing.fail(error)
             return sandbox.outcome(None, f"the daemon lost the sandbox: {error}", None)
 
     async def _collect(self, sandbox: Sandbox, result: ExecutionResult) -> None:
@@ -247,6 +250,7 @@ class Executor:
         self.records.remove(sandbox.id)
         sandbox.state = State.ENDED
         sandbox.ended_s = time.monotonic()
+        self.on_ended(sandbox, result)
         findings = await self.watcher.ended(sandbox.container_id)
         result = result.model_copy(
             update={"message": sandbox.message or result.message, "findings": findings}
@@ -368,51 +372,6 @@ def _close_watches(sandbox: Sandbox) -> None:
         sandbox.oom.close()
     sandbox.cgroup.close()
     os.close(sandbox.pidfd)
-
-
-def _asked_for(trail: Trail, options: SandboxOptions) -> tracing.Attributes:
-    return {
-        "container_kit.sandbox.id": trail.sandbox_id,
-        "container_kit.session.id": trail.session_id,
-        "container_kit.profile.name": options.profile,
-        "container.image.name": options.image,
-    }
-
-
-def _judged(report: SecurityReport) -> tracing.Attributes:
-    return {
-        "container_kit.profile.name": report.profile,
-        "container_kit.profile.digest": report.profile_digest,
-        "container_kit.report.id": report.id,
-        "container_kit.risk.level": report.risk_level,
-        "container_kit.decision": "blocked" if report.blocked else "allowed",
-        "container_kit.threats": [threat.id for threat in report.threats],
-    }
-
-
-def _running(sandbox: Sandbox) -> tracing.Attributes:
-    return {
-        "container.id": sandbox.container_id,
-        "container.image.name": sandbox.options.image,
-        "container.image.id": sandbox.report.image_id or "",
-        "container_kit.sandbox.id": sandbox.id,
-        "container_kit.session.id": sandbox.session_id,
-        "process.pid": sandbox.pid,
-    }
-
-
-def _ended(sandbox: Sandbox, result: ExecutionResult) -> tracing.Attributes:
-    known = {} if result.exit_code is None else {"process.exit.code": result.exit_code}
-    return {
-        **known,
-        "container_kit.oom_killed": result.oom_killed,
-        "container_kit.timed_out": result.timed_out,
-        "container_kit.killed": result.killed,
-        "container_kit.message": sandbox.message or result.message,
-        "container_kit.cpu_ns": result.cpu_ns,
-        "container_kit.memory_peak_bytes": result.memory_peak_bytes,
-        "container_kit.pids_peak": result.pids_peak,
-    }
 
 
 def _blocked(report: SecurityReport) -> dict[str, Any]:

@@ -31,6 +31,10 @@ class Collector:
     metrics: dict[str, Metric] = field(default_factory=dict)
     resources: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    status: int = 200
+    """Over HTTP: with another one it takes nothing."""
+    padding: int = 0
+    """Over HTTP: bytes of no meaning in an answer."""
 
     def trace(self, trace_id: str, wanted: Callable[[list[Span]], bool]) -> list[Span]:
         """Its spans, once there are those that are wanted."""
@@ -113,9 +117,13 @@ async def _serve(received: Collector, loops: Queue[tuple[asyncio.AbstractEventLo
 
 
 async def _traces(received: Collector, request: web.Request) -> web.Response:
+    if received.status != 200:
+        return web.Response(status=received.status, text="not now")
     received.take_traces(
         trace_service_pb2.ExportTraceServiceRequest.FromString(await _body(received, request))
     )
+    if received.padding:
+        return web.Response(body=bytes(received.padding))
     return _answer(trace_service_pb2.ExportTraceServiceResponse())
 
 

@@ -2,43 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from tests.running import Daemon, daemon
-from tests.telemetry.collector import Collector, attributes, over_http
+from tests.running import Daemon
+from tests.telemetry.collector import Collector, attributes
+from tests.telemetry.launches import AGAIN, CHATTY, FAILED, FIRST, HOSTILE, PARENT, REFUSED
 
-pytestmark = [pytest.mark.root, pytest.mark.docker]
-PARENT = "00f067aa0ba902b7"
-FIRST, AGAIN, FAILED, CHATTY, HOSTILE, REFUSED = (digit * 32 for digit in "123456")
+pytestmark = [pytest.mark.root, pytest.mark.docker, pytest.mark.usefixtures("launches")]
 PHASES = {"sandbox.image", "sandbox.image.judge", "sandbox.validate", "sandbox.create", "sandbox.start"}
 PHASES |= {"sandbox.attest", "sandbox.run", "sandbox.collect"}
-
-
-@pytest.fixture(scope="module")
-def received() -> Iterator[Collector]:
-    with over_http() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def traced(received: Collector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    config = f'[telemetry]\nendpoint = "{received.endpoint}"\ninterval_s = 1'
-    with daemon(tmp_path_factory.mktemp("traced"), config) as started:
-        yield started
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _launched(traced: Daemon, image: str) -> None:
-    """All at once, so that what they tell comes at once."""
-    run(traced, image, FIRST, "true")
-    run(traced, image, AGAIN, "true")
-    run(traced, image, FAILED, "sh", "-c", "exit 3")
-    run(traced, image, CHATTY, "sh", "-c", "head -c 200000 /dev/zero", limits={"output": "64k"})
-    run(traced, image, HOSTILE, "unshare", "-r", "true")
-    run(traced, image, REFUSED, "true", privileged=True)
 
 
 def named(spans: list[Span], name: str) -> Span:
@@ -48,13 +21,6 @@ def named(spans: list[Span], name: str) -> Span:
 
 def collected(spans: list[Span]) -> bool:
     return {"sandbox.collect", "POST /v1/sandboxes"} <= {span.name for span in spans}
-
-
-def run(traced: Daemon, image: str, trace: str, *command: str, **options: object) -> None:
-    headers = {"traceparent": f"00-{trace}-{PARENT}-00"}
-    body = {"image": image, "command": list(command), **options}
-    status = traced.request("POST", "/v1/sandboxes?wait=true", body, headers).status
-    assert status == (403 if trace == REFUSED else 201)
 
 
 def test_a_launch_is_one_tree_in_the_callers_trace(received: Collector) -> None:
