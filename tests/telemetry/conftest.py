@@ -19,8 +19,18 @@ def received() -> Iterator[Collector]:
 
 @pytest.fixture(scope="package")
 def traced(received: Collector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    config = f'[telemetry]\nendpoint = "{received.endpoint}"\ninterval_s = 1'
-    with daemon(tmp_path_factory.mktemp("traced"), config) as started:
+    folder = tmp_path_factory.mktemp("traced")
+    config = f'''
+[telemetry]
+endpoint = "{received.endpoint}"
+interval_s = 1
+
+[[exporters]]
+name = "file"
+kind = "file"
+path = "{folder}/exported"
+'''
+    with daemon(folder, config) as started:
         yield started
 
 
