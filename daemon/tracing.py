@@ -1,4 +1,4 @@
-"""Spans of a launch, by OpenTelemetry's API: next to nothing is done for them until a provider is set.
+"""Spans of a launch, by OpenTelemetry's API: next to nothing is done for them until `use` is called.
 
 The current span goes along with a task, into its subtasks and threads (contextvars). Names of attributes are
 those of OpenTelemetry's semantic conventions where they have one: container.*, process.*, security_rule.*.
@@ -19,13 +19,20 @@ from opentelemetry.trace import (
     Status,
     StatusCode,
     TraceFlags,
+    Tracer,
+    TracerProvider,
 )
 from opentelemetry.util.types import AttributeValue
 
 Attributes = Mapping[str, AttributeValue]
-TRACER = trace.get_tracer("container-kit")
 NOWHERE = trace.INVALID_SPAN_CONTEXT
 DESCRIPTION_LIMIT = 256
+_tracer: Tracer | None = None
+
+
+def use(provider: TracerProvider) -> None:
+    global _tracer  # noqa: PLW0603  # one process, one daemon, one provider
+    _tracer = provider.get_tracer("container-kit")
 
 
 def context(trace_id: str | None, span_id: str | None, *, sampled: bool = True) -> SpanContext:
@@ -66,7 +73,12 @@ def served(
     `status_of` is the HTTP status that an error leaves with. By OpenTelemetry's conventions for servers, one
     below 500 is no error of the span.
     """
-    with continued(parent), _made(name, attributes, kind=SpanKind.SERVER, errors=False) as span:
+    if _tracer is None:
+        with continued(parent):
+            yield trace.get_current_span()
+        return
+    made = _made(_tracer, name, attributes, kind=SpanKind.SERVER, errors=False)
+    with continued(parent), made as span:
         try:
             yield span
         except Exception as error:
@@ -81,20 +93,24 @@ def served(
 def span(name: str, attributes: Attributes | None = None) -> Iterator[Span]:
     """A child of the current span; where there is none that is recorded, nothing."""
     parent = trace.get_current_span()
-    if not parent.get_span_context().trace_flags.sampled:
+    if _tracer is None or not parent.get_span_context().trace_flags.sampled:
         yield parent
         return
-    with _made(name, attributes) as made:
+    with _made(_tracer, name, attributes) as made:
         yield made
 
 
 @contextmanager
 def violation(run: SpanContext, start_ns: int, attributes: Attributes) -> Iterator[Span]:
     """From when it was seen to when it was answered: its run's child, linked to it, or a trace of its own."""
+    if _tracer is None:
+        with continued(run):
+            yield trace.get_current_span()
+        return
     links = [Link(run)] if run.is_valid else []
     with (
         continued(run),
-        _made("sandbox.violation", attributes, start_ns=start_ns, links=links) as made,
+        _made(_tracer, "sandbox.violation", attributes, start_ns=start_ns, links=links) as made,
     ):
         made.set_status(Status(StatusCode.ERROR))
         yield made
@@ -102,6 +118,7 @@ def violation(run: SpanContext, start_ns: int, attributes: Attributes) -> Iterat
 
 @contextmanager
 def _made(
+    tracer: Tracer,
     name: str,
     attributes: Attributes | None,
     *,
@@ -111,7 +128,7 @@ def _made(
     errors: bool = True,
 ) -> Iterator[Span]:
     """An exception is told by its type and its message alone: a stack trace is the daemon's own log's."""
-    with TRACER.start_as_current_span(
+    with tracer.start_as_current_span(
         name,
         kind=kind,
         attributes=attributes,

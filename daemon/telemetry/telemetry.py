@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
-from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
@@ -21,7 +20,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
-from daemon import __version__
+from daemon import __version__, tracing
 from daemon.errors import ConfigError
 from daemon.settings import TelemetrySettings
 from daemon.telemetry.outbox import REASONS, Outbox
@@ -30,7 +29,7 @@ from exporters.http import LOOPBACK
 from exporters.tls import Tls
 
 SPANS_WAITING = 4096
-SPANS_A_REQUEST = 256
+SPANS_A_REQUEST = 64  # as many are encoded at a time: the event loop waits for what the thread does
 CLOSE_DEADLINE_S = 2.0
 # What callers, images and sandboxes named ends up in attributes.
 SPAN_LIMITS = SpanLimits(max_attributes=64, max_events=64, max_links=16, max_attribute_length=512)
@@ -43,7 +42,7 @@ class Telemetry:
     """Of a daemon whose settings name an endpoint; with none, no provider is set and nothing runs."""
 
     def __init__(self, settings: TelemetrySettings) -> None:
-        """Sets the process's tracer provider. Raises ConfigError."""
+        """From then on the process's spans are recorded. Raises ConfigError."""
         self.resource = Resource.create(
             {
                 "service.name": "container-kitd",
@@ -58,8 +57,8 @@ class Telemetry:
         self._sets: Outbox[MetricsData] | None = None
         if settings.endpoint:
             _check(settings)
-            self._trace(_sender(settings, "traces"))
-            self._measure(_sender(settings, "metrics"))
+            self._trace(sender(settings, "traces"))
+            self._measure(sender(settings, "metrics"))
 
     def _trace(self, send: Send) -> None:
         def export(spans: list[ReadableSpan]) -> int:
@@ -71,7 +70,7 @@ class Telemetry:
         # The caller's flag does not decide: nobody hides a launch by asking for no trace.
         provider = TracerProvider(ALWAYS_ON, self.resource, shutdown_on_exit=False, span_limits=SPAN_LIMITS)
         provider.add_span_processor(_Ended(outbox))
-        trace.set_tracer_provider(provider)
+        tracing.use(provider)
 
     def _measure(self, send: Send) -> None:
         def export(sets: list[MetricsData]) -> int:
@@ -140,7 +139,8 @@ def _check(settings: TelemetrySettings) -> None:
         raise ConfigError("telemetry.protocol: grpc needs more: pip install 'container-kit[otlp-grpc]'")
 
 
-def _sender(settings: TelemetrySettings, signal: str) -> Send:
+def sender(settings: TelemetrySettings, signal: str) -> Send:
+    """Of one request to the collector; returns its answer, or raises ExportError."""
     tls = Tls(
         ca_file=settings.ca_file, certificate_file=settings.certificate_file, key_file=settings.key_file
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,8 @@ from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metric
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from tests.telemetry.certificate import Certificate
 
 DEADLINE_S = 60.0
 
@@ -90,10 +93,11 @@ def _number(point: Any) -> float:
 
 
 @contextmanager
-def over_http() -> Iterator[Collector]:
+def over_http(certificate: Certificate | None = None) -> Iterator[Collector]:
+    """With a certificate, for clients that have the same."""
     received = Collector()
     loops: Queue[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Queue()
-    thread = threading.Thread(target=lambda: asyncio.run(_serve(received, loops)))
+    thread = threading.Thread(target=lambda: asyncio.run(_serve(received, loops, certificate)))
     thread.start()
     loop, stop = loops.get(timeout=DEADLINE_S)
     try:
@@ -103,17 +107,30 @@ def over_http() -> Iterator[Collector]:
         thread.join()
 
 
-async def _serve(received: Collector, loops: Queue[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
+async def _serve(
+    received: Collector,
+    loops: Queue[tuple[asyncio.AbstractEventLoop, asyncio.Event]],
+    certificate: Certificate | None,
+) -> None:
     app, stop = web.Application(client_max_size=64 << 20), asyncio.Event()
     app.router.add_post("/v1/traces", partial(_traces, received))
     app.router.add_post("/v1/metrics", partial(_metrics, received))
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    received.endpoint = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=_tls(certificate)).start()
+    received.endpoint = f"{'https' if certificate else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
     loops.put((asyncio.get_running_loop(), stop))
     await stop.wait()
     await runner.cleanup()
+
+
+def _tls(certificate: Certificate | None) -> ssl.SSLContext | None:
+    if certificate is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificate.certificate_file)
+    context.load_cert_chain(certificate.certificate_file, certificate.key_file)
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
 
 
 async def _traces(received: Collector, request: web.Request) -> web.Response:
@@ -145,16 +162,25 @@ def _answer(message: Message) -> web.Response:
 
 
 @contextmanager
-def over_grpc() -> Iterator[Collector]:
+def over_grpc(certificate: Certificate | None = None) -> Iterator[Collector]:
+    """With a certificate, for clients that have the same."""
     received, server = Collector(), grpc.server(ThreadPoolExecutor(2))
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(_Traces(received), server)
     metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(_Metrics(received), server)
-    received.endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    received.endpoint = _bound(server, certificate)
     server.start()
     try:
         yield received
     finally:
         server.stop(grace=None).wait(DEADLINE_S)
+
+
+def _bound(server: grpc.Server, certificate: Certificate | None) -> str:
+    if certificate is None:
+        return f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    chain, key = certificate.certificate_file.read_bytes(), certificate.key_file.read_bytes()
+    credentials = grpc.ssl_server_credentials([(key, chain)], chain, require_client_auth=True)
+    return f"https://127.0.0.1:{server.add_secure_port('127.0.0.1:0', credentials)}"
 
 
 class _Traces(trace_service_pb2_grpc.TraceServiceServicer):

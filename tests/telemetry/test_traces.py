@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from daemon import ROOT
 from tests.running import Daemon
 from tests.telemetry.collector import Collector, attributes
 from tests.telemetry.launches import AGAIN, CHATTY, FAILED, FIRST, HOSTILE, PARENT, REFUSED
 
 pytestmark = [pytest.mark.root, pytest.mark.docker, pytest.mark.usefixtures("launches")]
+DOCUMENT = (ROOT / "docs/telemetry.md").read_text()
+SPANS = {"sandbox.validate", "sandbox.create", "sandbox.run", "sandbox.violation"}
 PHASES = {"sandbox.image", "sandbox.image.judge", "sandbox.validate", "sandbox.create", "sandbox.start"}
 PHASES |= {"sandbox.attest", "sandbox.run", "sandbox.collect"}
 
@@ -104,6 +109,18 @@ def test_a_blocked_launch_is_a_trace_that_says_why(traced: Daemon, received: Col
         assert "privileged" in verdict["container_kit.threats"]
     (event,) = [event for event in traced.events() if event.get("trace_id") == REFUSED]
     assert event["span_id"] == root.span_id.hex()
+
+
+def test_each_attribute_is_documented(received: Collector) -> None:
+    """And sent: what the document names and nobody says would be a lie."""
+    received.trace(HOSTILE, lambda found: any(s.name == "sandbox.violation" for s in found))
+    sent = {name for span in received.spans for name in attributes(span)} - {"error.type"}
+    table = DOCUMENT.partition("| span | attributes |")[2].partition("\n\n")[0]
+    assert sent == {name for name in re.findall(r"`([a-z_.]+)`", table) if name not in SPANS}
+    spans = DOCUMENT.partition("## A launch\n\n```")[2].partition("```")[0]
+    assert {span.name.partition(" ")[0] for span in received.spans} <= {
+        line.split()[0] for line in spans.splitlines() if line
+    }
 
 
 def test_without_a_callers_trace_a_launch_has_one_of_its_own(
