@@ -324,9 +324,9 @@ class Executor:
             return False
         sandbox.started_s -= record.age_s
         details = {"container_id": record.container_id, "unwatched_since": unwatched_since.isoformat()}
-        await trail.record(EventType.SANDBOX_ADOPTED, Severity.MEDIUM, "adopted", details)
-        self.registry.add(sandbox)
         with tracing.continued(tracing.context(record.trace_id, record.span_id)):
+            await trail.record(EventType.SANDBOX_ADOPTED, Severity.MEDIUM, "adopted", details)
+            self.registry.add(sandbox)
             self.tasks.create_task(self._supervise(sandbox), name=f"sandbox {sandbox.id}")
         return True
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.running import Daemon, daemon
+from tests.telemetry.collector import Collector, over_http
 
 pytestmark = [pytest.mark.root, pytest.mark.docker]
 
@@ -39,12 +41,21 @@ def await_true(question: Any, deadline_s: float = 15.0) -> None:
         time.sleep(0.1)
 
 
-def test_sandboxes_are_adopted_and_what_they_do_then_is_found(tmp_path: Path, image: str) -> None:
-    with daemon(tmp_path, end=signal.SIGKILL) as first:
+@pytest.fixture
+def received() -> Iterator[Collector]:
+    with over_http() as started:
+        yield started
+
+
+def test_sandboxes_are_adopted_and_what_they_do_then_is_found(
+    tmp_path: Path, image: str, received: Collector
+) -> None:
+    config = f'[telemetry]\nendpoint = "{received.endpoint}"'
+    with daemon(tmp_path, config, end=signal.SIGKILL) as first:
         sandbox = launch(first, image, "sh", "-c", ATTACK)
         ended = launch(first, image, "sleep", "0.2")
         time.sleep(0.5)
-    with daemon(tmp_path) as second:
+    with daemon(tmp_path, config) as second:
         path = f"/v1/sandboxes/{sandbox['id']}"
         shown = second.request("GET", path).json()
         assert (shown["state"], shown["container_id"]) == ("running", sandbox["container_id"])
@@ -56,6 +67,10 @@ def test_sandboxes_are_adopted_and_what_they_do_then_is_found(tmp_path: Path, im
         await_true(lambda: "core-pattern" in found(second, sandbox["id"]))
         assert second.request("POST", f"{path}/kill").status == 200
         assert second.request("GET", f"{path}/result").json()["signal"] == 9
+    launch_span = adopted[0]["span_id"]
+    assert launch_span in [e["span_id"] for e in second.events() if e["event_type"] == "EXECUTION_STARTED"]
+    goes_on = {span.name for span in received.spans if span.parent_span_id.hex() == launch_span}
+    assert {"sandbox.run", "sandbox.collect"} <= goes_on
     left = ["docker", "ps", "-aq", "--filter", f"id={sandbox['container_id']}"]
     assert subprocess.run(left, capture_output=True, text=True, check=True).stdout == ""
 
