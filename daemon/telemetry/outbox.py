@@ -74,9 +74,11 @@ class Outbox(Generic[Item]):
             self._under_way = []
 
     def _run(self) -> None:
-        while not self._closing:
+        closing = False
+        while not closing:
             self._wake.wait(self._pause_s)
             self._wake.clear()
+            closing = self._closing  # before what waits is taken: nothing is put after it
             self._drain()
 
     def _drain(self) -> None:
