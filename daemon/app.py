@@ -36,7 +36,7 @@ from daemon.ledger import Ledger, boot_clock
 from daemon.metrics import Metrics
 from daemon.sandbox import init
 from daemon.sandbox.engine import Engine
-from daemon.sandbox.executor import Executor
+from daemon.sandbox.executor import Executor, instance
 from daemon.sandbox.host import HostState
 from daemon.sandbox.leftovers import remove_leftovers
 from daemon.sandbox.profile import Profiles
@@ -65,7 +65,7 @@ async def serve(settings: Settings) -> None:
         engine = Engine(settings.engine_socket)
         cleanup.push_async_callback(engine.close)
         registry = Registry(settings.retained_sandboxes)
-        telemetry = Telemetry(settings.telemetry)
+        telemetry = Telemetry(settings.telemetry, instance(audit.path))
         metrics = Metrics(registry, telemetry.readers, telemetry.resource)
         cleanup.callback(metrics.close)
         cleanup.push_async_callback(telemetry.close)

@@ -41,14 +41,18 @@ Send = Callable[[bytes], bytes]
 class Telemetry:
     """Of a daemon whose settings name an endpoint; with none, no provider is set and nothing runs."""
 
-    def __init__(self, settings: TelemetrySettings) -> None:
-        """From then on the process's spans are recorded. Raises ConfigError."""
+    def __init__(self, settings: TelemetrySettings, instance: str = "") -> None:
+        """From then on the process's spans are recorded. Raises ConfigError.
+
+        `instance` tells daemons of one host apart.
+        """
+        host = socket.gethostname()
         self.resource = Resource.create(
             {
                 "service.name": "container-kitd",
                 "service.version": __version__,
-                "service.instance.id": socket.gethostname(),
-                "host.name": socket.gethostname(),
+                "service.instance.id": f"{host}-{instance}",
+                "host.name": host,
             }
         )
         self.outboxes: list[Outbox[Any]] = []

@@ -78,6 +78,14 @@ def test_the_end_sends_what_waits() -> None:
     assert receiver.taken == list(range(5))
 
 
+def test_the_end_sends_what_was_put_at_the_last_moment() -> None:
+    receiver = Receiver()
+    receiver.let.set()
+    for _ in range(200):
+        assert ended(filled(receiver, 1)) == {}
+    assert len(receiver.taken) == 200
+
+
 def test_too_much_pushes_out_the_oldest() -> None:
     receiver = Receiver()
     box = filled(receiver, 200)

@@ -6,6 +6,13 @@ import re
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from opentelemetry.semconv._incubating.attributes import (
+    container_attributes,
+    process_attributes,
+    security_rule_attributes,
+    user_attributes,
+)
+from opentelemetry.semconv.attributes import error_attributes, http_attributes, network_attributes
 
 from daemon import ROOT
 from tests.running import Daemon
@@ -121,6 +128,15 @@ def test_each_attribute_is_documented(received: Collector) -> None:
     assert {span.name.partition(" ")[0] for span in received.spans} <= {
         line.split()[0] for line in spans.splitlines() if line
     }
+
+
+def test_names_are_of_the_semantic_conventions_or_ours(received: Collector) -> None:
+    modules = (error_attributes, container_attributes, http_attributes, network_attributes)
+    modules += (process_attributes, security_rule_attributes, user_attributes)
+    known = {value for module in modules for value in vars(module).values() if isinstance(value, str)}
+    received.trace(HOSTILE, lambda found: any(s.name == "sandbox.violation" for s in found))
+    sent = {name for span in received.spans for name in attributes(span)}
+    assert {name for name in sent if not name.startswith("container_kit.")} <= known
 
 
 def test_without_a_callers_trace_a_launch_has_one_of_its_own(
