@@ -21,12 +21,13 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, Tra
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from daemon import __version__, tracing
-from daemon.errors import ConfigError
-from daemon.settings import TelemetrySettings
+from daemon.errors import ConfigError, ExportError
+from daemon.settings import TelemetrySettings, settings_file
+from daemon.telemetry.headers import read
 from daemon.telemetry.outbox import REASONS, Outbox
 from daemon.telemetry.over_http import OverHttp
 from exporters.http import LOOPBACK
-from exporters.tls import Tls
+from exporters.tls import Tls, context
 
 SPANS_WAITING = 4096
 SPANS_A_REQUEST = 64  # as many are encoded at a time: the event loop waits for what the thread does
@@ -135,21 +136,29 @@ def _close(outboxes: Sequence[Outbox[Any]]) -> None:
 
 
 def _check(settings: TelemetrySettings) -> None:
-    """Raises ConfigError."""
-    url = urlsplit(settings.endpoint)
+    """Raises ConfigError: what could not be honoured later is told at the start."""
+    url, where = urlsplit(settings.endpoint), f"{settings_file()}: telemetry"
     if settings.headers and url.scheme == "http" and url.hostname not in LOOPBACK:
-        raise ConfigError("telemetry.headers: a secret would go over the net in clear: use https")
+        raise ConfigError(f"{where}.headers: a secret would go over the net in clear: use https")
     if settings.protocol == "grpc" and find_spec("grpc") is None:
-        raise ConfigError("telemetry.protocol: grpc needs more: pip install 'container-kit[otlp-grpc]'")
+        raise ConfigError(f"{where}.protocol: grpc needs more: pip install 'container-kit[otlp-grpc]'")
+    try:
+        read(settings.headers)
+        context(_tls(settings))
+    except ExportError as error:
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def sender(settings: TelemetrySettings, signal: str) -> Send:
     """Of one request to the collector; returns its answer, or raises ExportError."""
-    tls = Tls(
-        ca_file=settings.ca_file, certificate_file=settings.certificate_file, key_file=settings.key_file
-    )
     if settings.protocol == "http":
-        return OverHttp(settings, tls, signal)
+        return OverHttp(settings, _tls(settings), signal)
     from daemon.telemetry.over_grpc import OverGrpc
 
-    return OverGrpc(settings, tls, signal)
+    return OverGrpc(settings, _tls(settings), signal)
+
+
+def _tls(settings: TelemetrySettings) -> Tls:
+    return Tls(
+        ca_file=settings.ca_file, certificate_file=settings.certificate_file, key_file=settings.key_file
+    )

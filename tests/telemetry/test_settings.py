@@ -48,6 +48,19 @@ def test_a_secret_does_not_go_over_the_net_in_clear(tmp_path: Path) -> None:
         Telemetry(found)
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('headers = { a = "file:/nowhere/token" }', r"telemetry: /nowhere/token: the secret cannot be read"),
+        ('headers = { a = "credential:token" }', r"telemetry: credential:token: .*LoadCredential=token:PATH"),
+        ('ca_file = "/nowhere/ca.pem"', r"telemetry: tls: /nowhere/ca\.pem: cannot be used"),
+    ],
+)
+def test_a_file_that_is_not_there_is_told_at_the_start(tmp_path: Path, line: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        Telemetry(loaded(tmp_path, 'endpoint = "https://127.0.0.1"', line))
+
+
 def test_grpc_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = loaded(tmp_path, 'endpoint = "http://127.0.0.1"', 'protocol = "grpc"')
     monkeypatch.setattr(

@@ -78,8 +78,8 @@ def test_audit_events_name_the_spans_that_they_happened_in(traced: Daemon, recei
         "RESOURCE_LIMIT_EXCEEDED": "sandbox.run",
         "EXECUTION_FINISHED": "sandbox.collect",
     }
-    (event,) = named(spans, "sandbox.run").events
-    assert (event.name, attributes(event)["container_kit.limit.kind"]) == ("limit exceeded", "output")
+    exceeded = [event for event in named(spans, "sandbox.run").events if event.name == "limit exceeded"]
+    assert "output" in [attributes(event)["container_kit.limit.kind"] for event in exceeded]
 
 
 def test_a_violation_is_a_span_linked_to_its_run(traced: Daemon, received: Collector) -> None:
