@@ -99,8 +99,7 @@ class Responder:
         record = answer.record
         sandbox = self._sandbox(record.sandbox_id)
         run = sandbox.span if sandbox else tracing.NOWHERE
-        seen_ns = int(record.last_time.timestamp() * 1e9)
-        with tracing.violation(run, seen_ns, _of_violation(record)) as span:
+        with tracing.violation(run, answer.finding.event.time_ns, _of_violation(record)) as span:
             if answer.action is not Action.ALERT:
                 record.action = await self._act(record, answer.action)
             span.set_attribute("container_kit.action", record.action)

@@ -6,6 +6,7 @@ those of OpenTelemetry's semantic conventions where they have one: container.*, 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -90,19 +91,25 @@ def served(
 
 
 @contextmanager
-def span(name: str, attributes: Attributes | None = None) -> Iterator[Span]:
-    """A child of the current span; where there is none that is recorded, nothing."""
+def span(name: str, attributes: Attributes | None = None, *, start_ns: int | None = None) -> Iterator[Span]:
+    """A child of the current span; where there is none that is recorded, nothing.
+
+    `start_ns` is CLOCK_MONOTONIC's; now, if not given.
+    """
     parent = trace.get_current_span()
     if _tracer is None or not parent.get_span_context().trace_flags.sampled:
         yield parent
         return
-    with _made(_tracer, name, attributes) as made:
+    with _made(_tracer, name, attributes, start_ns=start_ns) as made:
         yield made
 
 
 @contextmanager
 def violation(run: SpanContext, start_ns: int, attributes: Attributes) -> Iterator[Span]:
-    """From when it was seen to when it was answered: its run's child, linked to it, or a trace of its own."""
+    """From when it was seen to when it was answered: its run's child, linked to it, or a trace of its own.
+
+    `start_ns` is CLOCK_MONOTONIC's.
+    """
     if _tracer is None:
         with continued(run):
             yield trace.get_current_span()
@@ -133,7 +140,7 @@ def _made(
         kind=kind,
         attributes=attributes,
         links=links,
-        start_time=start_ns,
+        start_time=None if start_ns is None else _wall_clock_ns(start_ns),
         record_exception=False,
         set_status_on_exception=False,
     ) as span:
@@ -159,6 +166,11 @@ def describe(attributes: Attributes) -> None:
 def note(event: str, attributes: Attributes) -> None:
     """A moment within the current span."""
     trace.get_current_span().add_event(event, attributes)
+
+
+def _wall_clock_ns(monotonic_ns: int) -> int:
+    """By the clocks as they are now: by those of the daemon's start a span could end before it began."""
+    return time.time_ns() - (time.monotonic_ns() - monotonic_ns)
 
 
 def _described(error: Exception) -> str:

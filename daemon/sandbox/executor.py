@@ -212,8 +212,8 @@ class Executor:
     async def _run(self, request: Request, launched: asyncio.Future[Sandbox]) -> None:
         async with AsyncExitStack() as cleanup, _failure_recorded(request.trail), together() as tasks:
             sandbox = await prepare(self.engine, self.watcher, self.records, request, cleanup, tasks)
-            give_go(sandbox.pid, sandbox.pidfd)
             sandbox.started_s = time.monotonic()
+            give_go(sandbox.pid, sandbox.pidfd)
             cleanup.pop_all()
             self.registry.add(sandbox)
             launched.set_result(sandbox)
@@ -224,7 +224,8 @@ class Executor:
 
     async def _supervise(self, sandbox: Sandbox) -> None:
         """Never raises: one sandbox's trouble is not another's."""
-        with tracing.span("sandbox.run", span_attributes.running(sandbox)) as span:
+        start_ns = int(sandbox.started_s * 1e9)
+        with tracing.span("sandbox.run", span_attributes.running(sandbox), start_ns=start_ns) as span:
             sandbox.span = span.get_span_context()
             result = await self._result(sandbox)
             span.set_attributes(span_attributes.ended(sandbox, result))
