@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
@@ -147,3 +148,18 @@ def test_without_a_callers_trace_a_launch_has_one_of_its_own(
     assert named(spans, "POST /v1/sandboxes").parent_span_id == b""
     events = [event for event in traced.events() if event.get("sandbox_id") == sandbox["id"]]
     assert {event["trace_id"] for event in events} == {sandbox["trace_id"]}
+
+
+def test_what_a_collector_refuses_is_counted(traced: Daemon, received: Collector, image: str) -> None:
+    """The last one here: those spans are lost."""
+    received.status = 400
+    traced.launch(image, "true")
+    try:
+        refused = received.points("container_kit_telemetry_dropped", lambda points: lost(points) > 0)
+    finally:
+        received.status = 200
+    assert {point["reason"] for point in refused if point["value"]} == {"refused"}
+
+
+def lost(points: list[dict[str, Any]]) -> float:
+    return sum(point["value"] for point in points if point["signal"] == "traces")
