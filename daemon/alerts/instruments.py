@@ -19,7 +19,7 @@ def observe(meter: Meter, lines: Sequence[Line]) -> None:
     counter("container_kit_alerts_told", [_by_rule(lines, lambda line, one: line.told(one.rule))])
     counter("container_kit_alerts_suppressed", [_by_rule(lines, lambda _, one: one.suppressed_total)])
     prefix = "container_kit_alert_channel"
-    gauge(f"{prefix}_failing", [_by_channel(lines, lambda line: bool(line.delivery.state.problem))])
+    gauge(f"{prefix}_failing", [_by_channel(lines, lambda line: int(bool(line.delivery.state.problem)))])
     gauge(f"{prefix}_lag_events", [_by_channel(lines, lambda line: line.delivery.lag_events)])
     counter(f"{prefix}_errors", [_by_channel(lines, lambda line: line.delivery.state.errors)])
     counter(f"{prefix}_refused", [_by_channel(lines, lambda line: line.alerting.refusals)])

@@ -29,6 +29,16 @@ interval_s = 1
 name = "file"
 kind = "file"
 path = "{folder}/exported"
+
+[[alerts]]
+name = "breakout"
+minimum_severity = "critical"
+channels = ["nobody"]
+
+[[alert_channels]]
+name = "nobody"
+kind = "command"
+argv = ["/bin/true"]
 '''
     with daemon(folder, config) as started:
         yield started
