@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from errno import ENODEV
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal, Self
 
@@ -82,6 +83,12 @@ def parse_mountinfo(text: str) -> list[Hierarchy]:
     """The cgroup mounts of /proc/<pid>/mountinfo (proc_pid_mountinfo(5)), in the order of the file."""
     lines = (line.partition(" - ") for line in text.splitlines())
     return [_hierarchy(mount.split(), source.split()) for mount, _, source in lines if _is_cgroup(source)]
+
+
+@lru_cache(maxsize=1)
+def _mounted(proc: Path) -> list[Hierarchy]:
+    """Here. They are mounted as the host starts, and a launch waits for what they are read for."""
+    return parse_mountinfo((proc / "self" / "mountinfo").read_text(errors="surrogateescape"))
 
 
 def _is_cgroup(source: str) -> bool:
@@ -171,8 +178,11 @@ class Cgroup:
             membership = (proc / str(pid) / "cgroup").read_text(errors="surrogateescape")
         except (FileNotFoundError, ProcessLookupError) as error:
             raise CgroupGone(f"process {pid} has exited") from error
-        mountinfo = (proc / "self" / "mountinfo").read_text(errors="surrogateescape")
-        return cls(find_directories(parse_mountinfo(mountinfo), parse_membership(membership)))
+        try:
+            return cls(find_directories(_mounted(proc), parse_membership(membership)))
+        except LookupError:  # mounted since
+            _mounted.cache_clear()
+            return cls(find_directories(_mounted(proc), parse_membership(membership)))
 
     def usage(self) -> Usage:
         """A sample of now. Raises CgroupGone as soon as the first controller's directory is removed.
