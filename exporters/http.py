@@ -13,6 +13,7 @@ from yarl import URL
 
 from daemon.errors import ConfigError, ExportError
 from exporters import Options
+from exporters.reason import reason
 from exporters.tls import Tls, context
 
 ANSWER_LIMIT_BYTES = 8 << 20
@@ -100,7 +101,7 @@ class Http:
                 return Answer(response.status, await _limited(response))
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             await self.close()
-            raise ExportError(f"no answer: {error or type(error).__name__}") from error
+            raise ExportError(f"no answer: {reason(error)}") from error
 
     def _open(self) -> aiohttp.ClientSession:
         secure = self._options.url.startswith("https:")

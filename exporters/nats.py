@@ -16,6 +16,7 @@ from pydantic import Field
 from daemon.audit.record import SecurityAuditEvent
 from daemon.errors import ConfigError, ExportError
 from exporters import Exporter, Kind, Options, Surroundings, secret
+from exporters.reason import reason
 from exporters.tls import Tls, context
 
 CONNECT_DEADLINE_S = 10
@@ -50,7 +51,7 @@ class Nats:
             await self._publish(batch)
         except (TimeoutError, Error, OSError) as error:
             await self.close()
-            raise ExportError(f"{error or type(error).__name__}") from error
+            raise ExportError(reason(error)) from error
 
     async def _publish(self, batch: Sequence[SecurityAuditEvent]) -> None:
         stream = self._client.jetstream(timeout=ACK_DEADLINE_S, publish_async_max_pending=len(batch) + 1)

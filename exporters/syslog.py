@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import socket
+import sys
+import termios
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +19,7 @@ from daemon.errors import ExportError
 from daemon.findings import Severity
 from exporters import Exporter, Kind, Options, Surroundings
 from exporters.cutting import fitting
+from exporters.reason import reason
 from exporters.tls import Tls, context
 
 FACILITY_LOG_AUDIT = 13
@@ -23,6 +27,7 @@ SEVERITIES = {Severity.LOW: 6, Severity.MEDIUM: 5, Severity.HIGH: 3, Severity.CR
 COMPLETE = "rfc5424"
 """The format that is a syslog message already; the others are put into one."""
 CLOSED_SOON_S = 0.3
+ACKNOWLEDGED_POLL_S = 0.005
 SEND_DEADLINE_S = 20.0
 
 
@@ -104,9 +109,10 @@ class Datagrams:
 
 
 class Stream:
-    """No acknowledgement, so a batch counts as taken once the kernel has it and the receiver has not hung up.
+    """No acknowledgement, so a batch counts as taken once the receiver's kernel has it and nobody hung up.
 
-    What it had not read by then is lost with its connection; the caller sends the last `resend_events` again.
+    What the receiver had not read by then is lost with its connection; the caller sends the last
+    `resend_events` again.
     """
 
     def __init__(self, options: SyslogOptions, surroundings: Surroundings) -> None:
@@ -120,27 +126,38 @@ class Stream:
             await self._send(data)
         except (OSError, EOFError) as error:
             await self.close()
-            raise ExportError(f"{_place(self._options)}: {error or type(error).__name__}") from error
+            raise ExportError(f"{_place(self._options)}: {reason(error)}") from error
 
     async def _send(self, data: bytes) -> None:
         reader, writer = self._streams = self._streams or await self._connect()
-        _still_open(reader)
+        await _still_open(reader)
         writer.write(data)
         async with asyncio.timeout(SEND_DEADLINE_S):
             await writer.drain()
-        _still_open(reader)
+            while _unacknowledged_bytes(writer):
+                await asyncio.sleep(ACKNOWLEDGED_POLL_S)
+                await _still_open(reader)
+        await _still_open(reader)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        secure = context(self._options.tls) if self._options.transport == "tls" else None
-        name = (self._options.tls.server_name or self._options.host) if secure else None
         async with asyncio.timeout(SEND_DEADLINE_S):
-            reader, writer = await asyncio.open_connection(
-                self._options.host, self._options.port, ssl=secure, server_hostname=name
-            )
+            reader, writer = await self._open()
         writer.transport.set_write_buffer_limits(high=0)  # drain: all of it is with the kernel
         self._streams = reader, writer
         await _not_turned_away(reader)
         return reader, writer
+
+    async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        address = self._options.host, self._options.port
+        if self._options.transport == "tcp":
+            return await asyncio.open_connection(*address)
+        secure, name = context(self._options.tls), self._options.tls.server_name or self._options.host
+        try:
+            return await asyncio.open_connection(*address, ssl=secure, server_hostname=name)
+        except ConnectionResetError as error:
+            raise EOFError(
+                "the receiver ended the handshake: has it TLS 1.2 or newer, does it accept our certificate?"
+            ) from error
 
     async def close(self) -> None:
         streams, self._streams = self._streams, None
@@ -149,7 +166,17 @@ class Stream:
             await asyncio.sleep(0)
 
 
-def _still_open(reader: asyncio.StreamReader) -> None:
+def _unacknowledged_bytes(writer: asyncio.StreamWriter) -> int:
+    """What the other host has not confirmed yet (SIOCOUTQ, tcp(7))."""
+    if writer.transport.is_closing():
+        raise EOFError("the connection broke")
+    outlet = writer.get_extra_info("socket")
+    return int.from_bytes(fcntl.ioctl(outlet.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+
+
+async def _still_open(reader: asyncio.StreamReader) -> None:
+    for _ in range(2):  # rounds of the loop: one to hear of a hang-up, one to take note of it
+        await asyncio.sleep(0)
     if (error := reader.exception()) is not None:
         raise OSError(f"the connection broke: {error}")
     if reader.at_eof():

@@ -17,8 +17,10 @@ from typing import Any
 from daemon import ROOT
 from daemon.audit.log import AuditLog
 from daemon.audit.record import EventType, SecurityAuditEvent
-from daemon.delivery.deliveries import Deliveries
+from daemon.delivery.deliveries import Deliveries, _made, _options, plug_ins
 from daemon.findings import Severity
+from exporters import Exporter
+from exporters.inventory import KINDS
 from tests.exporters.receiver import SIGNING_KEY, TOKEN
 
 DEADLINE_S = 60.0
@@ -176,6 +178,18 @@ def running(child: Child) -> Iterator[Child]:
         yield child
     finally:
         child.kill()
+
+
+@asynccontextmanager
+async def made(kind: str, port: int, folder: Path, **options: Any) -> AsyncIterator[Exporter]:
+    """An exporter alone, without a log, as the settings' table of that kind and those options make it."""
+    where = "config.toml"
+    chosen, its_kind = _options(where, {**table(kind, port, folder), **options}, {**plug_ins(), **KINDS})
+    exporter = _made(where, its_kind, chosen, folder)
+    try:
+        yield exporter
+    finally:
+        await exporter.close()
 
 
 @asynccontextmanager
