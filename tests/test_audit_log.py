@@ -72,6 +72,20 @@ async def test_numbers_go_on_after_a_restart(tmp_path: Path) -> None:
     assert [line["seq"] for line in lines(tmp_path / "log")] == [1, 2]
 
 
+async def test_what_json_cannot_hold_is_recorded_all_the_same(tmp_path: Path) -> None:
+    """A file's name may be any bytes, and a plug-in's detail any object."""
+    log = AuditLog(tmp_path / "audit.jsonl")
+    path, nested = os.fsdecode(b"/tmp/\xff"), {b"\xff": [object, {"\ud800"}, (1.5, None)]}
+    first = await log.record(event().model_copy(update={"details": {"path": path, "nested": nested}}))
+    await log.record(event())
+    assert first.details["path"] == r"/tmp/\udcff"
+    found = await log.read(0, 10)
+    assert [e.seq for e in found] == [1, 2]
+    assert found[0].details == first.details
+    assert found[0].details["nested"] == {r"b'\xff'": ["<class 'object'>", [r"\ud800"], [1.5, None]]}
+    log.close()
+
+
 async def test_a_line_that_a_crash_tore_spoils_no_other(tmp_path: Path) -> None:
     log = AuditLog(tmp_path / "log")
     await log.record(event())

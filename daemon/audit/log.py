@@ -14,11 +14,13 @@ from hashlib import sha256
 from pathlib import Path
 
 from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
 
 from daemon.audit.appending import Appending
 from daemon.audit.key import SigningKey
 from daemon.audit.record import EventType, SecurityAuditEvent
 from daemon.audit.tree import Tree
+from daemon.audit.writable import writable
 from daemon.errors import AuditError
 from daemon.findings import Severity
 
@@ -101,9 +103,8 @@ class AuditLog:
 
     def _take(self, event: SecurityAuditEvent) -> SecurityAuditEvent:
         """Its number, its place in the tree and its place among those that wait for the disk: all one."""
+        event, line = _line(event.model_copy(update={"seq": self._seq + 1}))
         self._seq += 1
-        event = event.model_copy(update={"seq": self._seq})
-        line = _line(event)
         self._tree.append(line)
         self._batch.append(line + b"\n")
         self._waiting_bytes += len(self._batch[-1])
@@ -213,15 +214,19 @@ def _lock(path: Path, file: int) -> None:
             time.sleep(0.05)
 
 
-def _line(event: SecurityAuditEvent) -> bytes:
-    line = event.model_dump_json(exclude_none=True).encode()
+def _line(event: SecurityAuditEvent) -> tuple[SecurityAuditEvent, bytes]:
+    try:
+        line = event.model_dump_json(exclude_none=True).encode()
+    except PydanticSerializationError:
+        event = writable(event)
+        line = event.model_dump_json(exclude_none=True).encode()
     if len(line) > LINE_LIMIT_BYTES:
         cut = {
             "cut": f"an event of {len(line)} bytes was too long to record",
             "sha256": sha256(line).hexdigest(),
         }
         line = event.model_copy(update={"details": cut}).model_dump_json(exclude_none=True).encode()
-    return line
+    return event, line
 
 
 def _checkpoint(note: str) -> SecurityAuditEvent:

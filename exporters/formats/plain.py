@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from pydantic_core import PydanticSerializationError
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from daemon.audit.record import SecurityAuditEvent
 from exporters.formats import Emitter
@@ -19,5 +19,10 @@ def plain(event: SecurityAuditEvent, _: Emitter) -> bytes:
 
 
 def encode(record: object) -> bytes:
-    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), default=str)
+    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), default=_known)
     return text.encode("utf-8", "replace")
+
+
+def _known(value: object) -> object:
+    """A time as it stands in the log; anything else that JSON does not know, described."""
+    return to_jsonable_python(value, fallback=str)
