@@ -40,6 +40,18 @@ need_program() {
 }
 need_program prometheus promtool
 need_program prometheus-alertmanager prometheus-alertmanager
+# Unpacked and not installed: installed, syslog-ng would put rsyslog out.
+receivers=(syslog-ng-core libglib2.0-0 libivykis0 libjson-c5 libnet1 libpcre3 libwrap0)
+if [ "$(cat .venv/receivers/unpacked 2>/dev/null)" != "${receivers[*]}" ]; then
+    echo "unpacking: ${receivers[*]}"
+    apt-get update -qq
+    download=$(mktemp -d)
+    (cd "$download" && apt-get download -qq "${receivers[@]}")
+    mkdir -p .venv/receivers
+    for package in "$download"/*.deb; do dpkg -x "$package" .venv/receivers; done
+    rm -r "$download"
+    echo "${receivers[*]}" >.venv/receivers/unpacked
+fi
 
 wanted=$(sha256sum pyproject.toml hatch_build.py | sha256sum)
 if [ "$(cat .venv/installed 2>/dev/null)" != "$wanted" ]; then

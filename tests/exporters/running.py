@@ -76,13 +76,13 @@ def http_receiver(folder: Path) -> Child:
     port, file = free_port(), folder / "received.jsonl"
 
     def received() -> list[tuple[str, Any]]:
-        return [(line["id"], line["record"]) for line in map(json.loads, _whole_lines(file))]
+        return [(line["id"], line["record"]) for line in map(json.loads, whole_lines(file))]
 
     command = [sys.executable, "-m", "tests.exporters.receiver", str(port), str(file)]
     return Child(command, port, received, folder / "receiver.log")
 
 
-def _whole_lines(file: Path) -> list[bytes]:
+def whole_lines(file: Path) -> list[bytes]:
     return [line for line in file.read_bytes().split(b"\n")[:-1] if line] if file.exists() else []
 
 
@@ -104,7 +104,7 @@ action(type="omfile" file="{file}" template="json" asyncWriting="off" flushOnTXE
 """)
 
     def received() -> list[tuple[str, Any]]:
-        messages = [json.loads(line)["msg"] for line in _whole_lines(file)]
+        messages = [json.loads(line)["msg"] for line in whole_lines(file)]
         records = [json.loads(message.lstrip(" \ufeff")) for message in messages]
         return [(record["id"], record) for record in records]
 

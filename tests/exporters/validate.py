@@ -11,9 +11,11 @@ Prints a line of JSON with the counts, and what was wrong on stderr; exits with 
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
+from daemon import __version__
 from daemon.audit.record import SecurityAuditEvent
 from exporters.formats import Emitter
 from exporters.formats.inventory import FORMATS
@@ -28,14 +31,14 @@ from tests.exporters.formats import ecs_schema, parsers
 
 OCSF_VERSIONS = ("1.1.0", "1.3.0", "1.8.0")
 OCSF_CLASSES = {2004: "detection_finding", 6002: "application_lifecycle"}
-EMITTER = Emitter(hostname="node-1", version="0.1.0")
+EMITTER = Emitter(hostname=socket.gethostname(), version=__version__)
 ECS = Draft202012Validator(ecs_schema.SCHEMA)
 TOLD = 20
 """Problems printed."""
 
 
 def main() -> int:
-    count, wrong = 0, 0
+    count = 0
     failed: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
     for line in Path(sys.argv[1]).read_bytes().rstrip(b"\0").splitlines():
@@ -44,34 +47,31 @@ def main() -> int:
         kinds[event.event_type.value] += 1
         for name, problem in problems(event):
             failed[name] += 1
-            wrong += 1
-            if wrong <= TOLD:
+            if failed.total() <= TOLD:
                 print(f"event {event.seq}: {name}: {problem}", file=sys.stderr)
-    checks = [f"ocsf {version}" for version in OCSF_VERSIONS] + ["plain", "ecs", "cef", "leef", "rfc5424"]
+    checks = [f"ocsf {version}" for version in OCSF_VERSIONS] + [name for name in FORMATS if name != "ocsf"]
     print(json.dumps({"events": count, "types": kinds, "wrong": {name: failed[name] for name in checks}}))
-    return 1 if wrong or not count else 0
+    return 1 if failed or not count else 0
 
 
 def problems(event: SecurityAuditEvent) -> Iterator[tuple[str, str]]:
     """What is wrong with any of its records: pairs of format and problem."""
     for name in FORMATS:
-        record = FORMATS[name](event, EMITTER)
-        if set(record) & set(range(32)):
-            yield name, "a control character: a receiver could take it for the record's end"
-    yield from (("plain", problem) for problem in _plain(event))
+        if name != "ocsf":
+            yield from ((name, problem) for problem in wrong(name, event, FORMATS[name](event, EMITTER)))
     for version in OCSF_VERSIONS:
-        yield from ((f"ocsf {version}", problem) for problem in _ocsf(event, version))
-    yield from (("ecs", problem) for problem in _ecs(event))
-    yield from (("cef", problem) for problem in _cef(event))
-    yield from (("leef", problem) for problem in _leef(event))
-    yield from (("rfc5424", problem) for problem in _syslog(event))
+        record = FORMATS["ocsf"](event, replace(EMITTER, ocsf_version=version))
+        yield from ((f"ocsf {version}", problem) for problem in wrong("ocsf", event, record))
 
 
-def _text(event: SecurityAuditEvent, name: str) -> str:
-    return FORMATS[name](event, EMITTER).decode()
+def wrong(name: str, event: SecurityAuditEvent, record: bytes) -> Iterator[str]:
+    """What is wrong with that record of the event in the format of that name, wherever it has been."""
+    if set(record) & set(range(32)):
+        yield "a control character: a receiver could take it for the record's end"
+    yield from CHECKS[name](event, record.decode())
 
 
-def _whole(event: SecurityAuditEvent) -> Any:
+def whole(event: SecurityAuditEvent) -> Any:
     """The event as UTF-8 can have it: a lone surrogate becomes a question mark."""
     text = json.dumps(event.model_dump(exclude_none=True, mode="python"), default=str, ensure_ascii=False)
     return _timeless(json.loads(text.encode("utf-8", "replace")))
@@ -81,8 +81,8 @@ def _timeless(record: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name != "timestamp"}
 
 
-def _plain(event: SecurityAuditEvent) -> Iterator[str]:
-    if _timeless(json.loads(_text(event, "plain"))) != _whole(event):
+def _plain(event: SecurityAuditEvent, text: str) -> Iterator[str]:
+    if _timeless(json.loads(text)) != whole(event):
         yield "does not read back equal"
 
 
@@ -93,22 +93,21 @@ def _validator(version: str, class_uid: int) -> Draft202012Validator:
     return Draft202012Validator(schemas.get_class_schema(name, profiles=profiles))
 
 
-def _ocsf(event: SecurityAuditEvent, version: str) -> Iterator[str]:
-    emitter = Emitter(hostname="node-1", version="0.1.0", ocsf_version=version)
-    record = json.loads(FORMATS["ocsf"](event, emitter))
-    for error in _validator(version, record["class_uid"]).iter_errors(record):
+def _ocsf(event: SecurityAuditEvent, text: str) -> Iterator[str]:
+    record = json.loads(text)
+    for error in _validator(record["metadata"]["version"], record["class_uid"]).iter_errors(record):
         yield f"{list(error.path)}: {error.message[:200]}"
-    if _timeless(record["unmapped"]) != _whole(event):
+    if _timeless(record["unmapped"]) != whole(event):
         yield "unmapped is not the event"
 
 
-def _ecs(event: SecurityAuditEvent) -> Iterator[str]:
-    record = json.loads(_text(event, "ecs"))
+def _ecs(event: SecurityAuditEvent, text: str) -> Iterator[str]:
+    record = json.loads(text)
     for error in ECS.iter_errors(record):
         yield f"{list(error.path)}: {error.message[:200]}"
     if wrong := ecs_schema.mismatched(record):
         yield f"event.type {wrong} is none of event.category {record['event']['category']}"
-    if _timeless(json.loads(record["event"]["original"])) != _whole(event):
+    if _timeless(json.loads(record["event"]["original"])) != whole(event):
         yield "event.original is not the event"
 
 
@@ -134,15 +133,15 @@ def _time_ms(event: SecurityAuditEvent) -> int:
     return int(event.timestamp.timestamp() * 1000)
 
 
-def _cef(event: SecurityAuditEvent) -> Iterator[str]:
-    header, found = parsers.cef(_text(event, "cef"))
+def _cef(event: SecurityAuditEvent, text: str) -> Iterator[str]:
+    header, found = parsers.cef(text)
     details, kind = event.details, event.event_type.value
     title = _readable(details.get("title") or kind, 1023, "\r\n").replace("\r", " ").replace("\n", " ")
-    if header[:6] != ["CEF:0", "container-kit", "container-kitd", "0.1.0", kind, title]:
+    if header[:6] != ["CEF:0", "container-kit", "container-kitd", __version__, kind, title]:
         yield f"header {header}"
     expected = {
         "rt": _time_ms(event),
-        "dvchost": "node-1",
+        "dvchost": EMITTER.hostname,
         "externalId": event.id,
         "act": event.action,
         "cs1Label": "sessionId",
@@ -172,16 +171,16 @@ def _present(expected: dict[str, Any], kept: str) -> dict[str, str]:
     }
 
 
-def _leef(event: SecurityAuditEvent) -> Iterator[str]:
-    header, found = parsers.leef(_text(event, "leef"))
+def _leef(event: SecurityAuditEvent, text: str) -> Iterator[str]:
+    header, found = parsers.leef(text)
     details, kind = event.details, event.event_type.value
-    if header != ["LEEF:2.0", "container-kit", "container-kitd", "0.1.0", kind, "^"]:
+    if header != ["LEEF:2.0", "container-kit", "container-kitd", __version__, kind, "^"]:
         yield f"header {header}"
     expected = {
         "devTime": _time_ms(event),
         "cat": kind,
         "sev": {"low": 3, "medium": 5, "high": 8, "critical": 10}[event.severity],
-        "identHostName": "node-1",
+        "identHostName": EMITTER.hostname,
         "action": event.action,
         "eventId": event.id,
         "seq": event.seq,
@@ -201,13 +200,22 @@ def _leef(event: SecurityAuditEvent) -> Iterator[str]:
     yield from _different(found, _present(expected, "\r\n\t"))
 
 
-def _syslog(event: SecurityAuditEvent) -> Iterator[str]:
-    found = parsers.syslog(_text(event, "rfc5424"))
+def _syslog(event: SecurityAuditEvent, text: str) -> Iterator[str]:
+    found = parsers.syslog(text)
     severity = {"low": 5, "medium": 4, "high": 3, "critical": 2}[event.severity]
-    header = (13, severity, "node-1", event.event_type.value)
+    header = (13, severity, EMITTER.hostname, event.event_type.value)
     if (found.facility, found.severity, found.host, found.message_id) != header:
         yield f"header {found}"
-    expected = {
+    (data,) = found.data.values()
+    yield from _different(data, structured_data(event))
+    message = json.loads(found.message)
+    if not message.get("truncated") and _timeless(message) != whole(event):
+        yield "the message is not the event"
+
+
+def structured_data(event: SecurityAuditEvent) -> dict[str, str]:
+    """The parameters that the format rfc5424 has for the event."""
+    known = {
         "seq": event.seq,
         "id": event.id,
         "session": event.session_id,
@@ -218,13 +226,17 @@ def _syslog(event: SecurityAuditEvent) -> Iterator[str]:
         "trace": event.trace_id,
         "rule": event.details.get("rule_id"),
     }
-    known = {name: _readable(value, 128) for name, value in expected.items() if value is not None}
-    (data,) = found.data.values()
-    yield from _different(data, known)
-    message = json.loads(found.message)
-    if not message.get("truncated") and _timeless(message) != _whole(event):
-        yield "the message is not the event"
+    return {name: _readable(value, 128) for name, value in known.items() if value is not None}
 
+
+CHECKS: dict[str, Callable[[SecurityAuditEvent, str], Iterator[str]]] = {
+    "plain": _plain,
+    "ocsf": _ocsf,
+    "ecs": _ecs,
+    "cef": _cef,
+    "leef": _leef,
+    "rfc5424": _syslog,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,64 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon import ROOT
-from daemon.audit.record import Actor, EventType, SecurityAuditEvent
-from daemon.events import Tier
-from daemon.findings import Severity
+from daemon.audit.record import EventType
 from exporters.formats.inventory import FORMATS
 from tests.exporters.formats import ecs_schema, parsers
+from tests.exporters.hostile import FIELDS, FORGED, NASTY, hostile
 from tests.exporters.validate import ECS, problems
 
-NASTY = '\n\r\0\t"\\]|=^[ \ud800\u2028\x85'
 HOSTILE = st.text(st.one_of(st.sampled_from(NASTY), st.characters(codec=None)), max_size=60)
-FIELDS = ("argv", "exe", "path", "env", "image", "labels", "title", "message", "reason", "rule_id")
-FORGED = [
-    "\n<13>1 2026-01-01T00:00:00Z h a - m - forged",
-    'x" forged="1"][forged@1 a="b"] ',
-    "|10|act=allowed CEF:0|a|b|c|d|e|1|",
-    "\\| act=allowed",
-    "^action=allowed^LEEF:2.0|a|b|c|d|^|",
-    '"},"severity":"low","x":{"',
-    "\\",
-    "\ud800\udfff\x00",
-]
-
-
-def hostile(kind: EventType, text: str, *fields: str) -> SecurityAuditEvent:
-    """An event like one of a finding, with the text in each of the fields."""
-    value = {name: text if name in fields else "x" for name in FIELDS}
-    details: dict[str, Any] = {
-        "rule_id": value["rule_id"],
-        "title": value["title"],
-        "message": value["message"],
-        "reason": value["reason"],
-        "image": value["image"],
-        "container_id": "c" * 64,
-        "category": "process",
-        "techniques": ["T1611", "T1059.004"],
-        "process": {"pid": 7, "ppid": 1, "uid": 0, "exe": value["exe"], "argv": [value["argv"]] * 2},
-        "evidence": {"path": value["path"], "env": {value["env"]: value["env"]}, "labels": [value["labels"]]},
-    }
-    return SecurityAuditEvent(
-        session_id=text if len(fields) == len(FIELDS) else "s",
-        event_type=kind,
-        severity=Severity.HIGH,
-        action="killed",
-        details=details,
-        actor=Actor(uid=1, gid=2, pid=3),
-        sandbox_id="b" * 16,
-        image_digest="sha256:" + "a" * 64,
-        profile_digest="sha256:" + "f" * 64,
-        trace_id="1" * 32,
-        span_id="2" * 16,
-        sensor_tier=Tier.LSM,
-    )
 
 
 @given(text=HOSTILE, kind=st.sampled_from(EventType))
