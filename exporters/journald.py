@@ -107,7 +107,7 @@ def _fields(event: SecurityAuditEvent, record: bytes) -> Iterator[tuple[str, byt
     }
     for name, value in named.items():
         if value is not None:
-            yield f"CONTAINER_KIT_{name}", str(value).encode()
+            yield f"CONTAINER_KIT_{name}", str(value).encode("utf-8", "replace")
 
 
 def _field(name: str, value: bytes) -> bytes:

@@ -167,6 +167,7 @@ def table(kind: str, port: int, folder: Path) -> dict[str, Any]:
         "syslog": {"transport": "tcp", "host": "127.0.0.1", "port": port, "maximum_bytes": 60_000},
         "nats": {"servers": [f"nats://127.0.0.1:{port}"]},
         "file": {"path": str(folder / "events.jsonl")},
+        "journald": {},
     }
     return {"name": kind, "kind": kind, **own[kind]}
 
