@@ -81,7 +81,7 @@ class Alertmanager:
             "severity": event.severity,
             "session_id": event.session_id,
         }
-        rule = event.details.get("rule")
+        rule = event.details.get("rule_id")
         if isinstance(rule, str):
             labels["rule"] = rule
         return {name: text for name, text in labels.items() if text}

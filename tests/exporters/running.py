@@ -32,7 +32,7 @@ def event(number: int = 0, **details: Any) -> SecurityAuditEvent:
         event_type=EventType.SECURITY_VIOLATION,
         severity=Severity.HIGH,
         action="killed",
-        details={"number": number, "rule": "a-rule", **details},
+        details={"number": number, "rule_id": "a-rule", **details},
     )
 
 
