@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ class Http:
             session = self._session or self._open()
             async with session.post(
                 self._options.url + path,
-                data=body,
+                data=io.BytesIO(body),  # sent in pieces: other tasks go on meanwhile
                 headers={"Content-Type": content_type, **(headers or {})},
                 allow_redirects=False,
                 server_hostname=self._options.tls.server_name,

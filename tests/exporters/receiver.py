@@ -88,7 +88,7 @@ class Receiver:
             answer.partial_success.rejected_log_records += 1
             return
         (key,) = (a.value.string_value for a in record.attributes if a.key == "event.id")
-        self.keep([(key, json.loads(record.body.string_value))])
+        self.keep([(key, record.body.string_value)])
 
     async def hec(self, request: web.Request) -> web.Response:
         self._check_hec(request)
@@ -153,7 +153,7 @@ class Receiver:
             assert all(isinstance(v, str) for v in metadata.values())
             if self.refuses(line):
                 return web.Response(status=400, text="refused")
-        self.keep((metadata["event_id"], json.loads(line)) for _, line, metadata in values)
+        self.keep((metadata["event_id"], line) for _, line, metadata in values)
         return web.Response(status=204)
 
 

@@ -87,7 +87,7 @@ def whole_lines(file: Path) -> list[bytes]:
 
 
 def rsyslog(folder: Path, listen: str = "", modules: str = "") -> Child:
-    """Octet-counted TCP; its file holds the whole message, JSON-escaped by rsyslog itself."""
+    """Octet-counted TCP; its file holds each message, whole and in parts, JSON-escaped by rsyslog itself."""
     port, file = free_port(), folder / "rsyslog.jsonl"
     configuration = folder / "rsyslog.conf"
     configuration.write_text(f"""
@@ -98,6 +98,9 @@ template(name="json" type="list") {{
   constant(value="{{") property(name="msg" outname="msg" format="jsonf")
   constant(value=",") property(name="hostname" outname="host" format="jsonf")
   constant(value=",") property(name="app-name" outname="app" format="jsonf")
+  constant(value=",") property(name="msgid" outname="message_id" format="jsonf")
+  constant(value=",") property(name="structured-data" outname="data" format="jsonf")
+  constant(value=",") property(name="rawmsg" outname="raw" format="jsonf")
   constant(value="}}\\n")
 }}
 action(type="omfile" file="{file}" template="json" asyncWriting="off" flushOnTXEnd="on")
