@@ -77,7 +77,7 @@ class Nats:
 
     async def _connect(self) -> Any:
         """The client must not reconnect by itself: our caller tries again, from the last acknowledgement."""
-        import nats
+        from nats.aio.client import Client
 
         options = self._options
         extra: dict[str, Any] = {}
@@ -87,15 +87,22 @@ class Nats:
             extra["user_credentials"] = str(options.credentials_file)
         if options.tls:
             extra["tls"], extra["tls_hostname"] = context(options.tls), options.tls.server_name
-        return await nats.connect(
-            options.servers,
-            allow_reconnect=False,
-            max_reconnect_attempts=1,
-            connect_timeout=CONNECT_DEADLINE_S,
-            error_cb=_ignore,
-            closed_cb=self._closed,
-            **extra,
-        )
+        client = Client()
+        try:
+            await client.connect(
+                options.servers,
+                allow_reconnect=False,
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                connect_timeout=CONNECT_DEADLINE_S,
+                error_cb=_ignore,
+                closed_cb=self._closed,
+                **extra,
+            )
+        except BaseException:  # also where our caller's patience ends: the library leaves its socket open
+            await client.close()
+            raise
+        return client
 
     async def close(self) -> None:
         client, self._client = self._client, None

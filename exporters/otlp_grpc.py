@@ -17,6 +17,9 @@ from exporters.otlp import OtlpOptions, authorization, check, request
 METHOD = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 ABOUT_THE_BATCH = frozenset({grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE})
 
+AT_ONCE = ("grpc.use_local_subchannel_pool", 1)
+"""A new channel tries at once, however long the last one would have waited: our caller does the waiting."""
+
 
 class OtlpGrpc:
     def __init__(self, options: OtlpOptions, surroundings: Surroundings) -> None:
@@ -53,10 +56,10 @@ def _channel(options: OtlpOptions) -> grpc.aio.Channel:
     url, tls = URL(options.url), options.tls
     target = f"{url.raw_host}:{url.port or 4317}"
     if url.scheme == "http":
-        return grpc.aio.insecure_channel(target)
+        return grpc.aio.insecure_channel(target, options=[AT_ONCE])
     try:
         files = [f.read_bytes() if f else None for f in (tls.ca_file, tls.key_file, tls.certificate_file)]
     except OSError as error:
         raise ExportError(f"tls: {error.filename}: {error.strerror}") from error
-    names = [("grpc.ssl_target_name_override", tls.server_name)] if tls.server_name else None
-    return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(*files), options=names)
+    names = [("grpc.ssl_target_name_override", tls.server_name)] if tls.server_name else []
+    return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(*files), options=[AT_ONCE, *names])

@@ -127,6 +127,9 @@ class Stream:
         except (OSError, EOFError) as error:
             await self.close()
             raise ExportError(f"{_place(self._options)}: {reason(error)}") from error
+        except asyncio.CancelledError:
+            await self.close()  # half a batch may be on its way
+            raise
 
     async def _send(self, data: bytes) -> None:
         reader, writer = self._streams = self._streams or await self._connect()

@@ -171,8 +171,9 @@ def table(kind: str, port: int, folder: Path) -> dict[str, Any]:
         "nats": {"servers": [f"nats://127.0.0.1:{port}"]},
         "file": {"path": str(folder / "events.jsonl")},
         "journald": {},
+        "kafka": {"servers": [f"127.0.0.1:{port}"], "topic": "audit"},
     }
-    return {"name": kind, "kind": kind, **own[kind]}
+    return {"name": kind, "kind": kind, **own.get(kind, {})}
 
 
 @contextmanager
