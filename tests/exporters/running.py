@@ -86,7 +86,7 @@ def whole_lines(file: Path) -> list[bytes]:
     return [line for line in file.read_bytes().split(b"\n")[:-1] if line] if file.exists() else []
 
 
-def rsyslog(folder: Path, listen: str = "", modules: str = "") -> Child:
+def rsyslog(folder: Path, listen: str = "", modules: str = "", actions: str = "") -> Child:
     """Octet-counted TCP; its file holds each message, whole and in parts, JSON-escaped by rsyslog itself."""
     port, file = free_port(), folder / "rsyslog.jsonl"
     configuration = folder / "rsyslog.conf"
@@ -101,8 +101,10 @@ template(name="json" type="list") {{
   constant(value=",") property(name="msgid" outname="message_id" format="jsonf")
   constant(value=",") property(name="structured-data" outname="data" format="jsonf")
   constant(value=",") property(name="rawmsg" outname="raw" format="jsonf")
+  constant(value=",") property(name="$!read" outname="read" format="jsonf")
   constant(value="}}\\n")
 }}
+{actions}
 action(type="omfile" file="{file}" template="json" asyncWriting="off" flushOnTXEnd="on")
 """)
 

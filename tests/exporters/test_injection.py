@@ -19,10 +19,10 @@ from daemon.audit.log import AuditLog
 from daemon.audit.record import EventType, SecurityAuditEvent
 from exporters import syslog
 from exporters.formats.inventory import FORMATS
+from tests.exporters.checks import EMITTER, wrong
 from tests.exporters.hostile import FIELDS, FORGED, NASTY, hostile
 from tests.exporters.running import Child, http_receiver, made, record, rsyslog, running, until, whole_lines
 from tests.exporters.unpacked import syslog_ng
-from tests.exporters.validate import EMITTER, wrong
 
 MEGABYTE, FITTING = 1_000_000, 25_000
 """Characters: too long for a line of the log, and not."""
@@ -111,7 +111,7 @@ def fitting_syslog(event: SecurityAuditEvent, name: str) -> SecurityAuditEvent:
 LINES = ("plain", "ocsf", "ecs", "cef", "leef")
 WAYS = [
     Way("syslog", rsyslog, lines_beside, of_rsyslog, fitting_syslog),
-    Way("syslog", syslog_ng, pairs, of_syslog_ng, fitting_syslog, LINES),  # the other: test_syslog_ng
+    Way("syslog", syslog_ng, pairs, of_syslog_ng, fitting_syslog, LINES),  # the other: test_independent
     Way("otlp", http_receiver, pairs, of_http),
     Way("loki", http_receiver, pairs, of_http),
     Way("hec", http_receiver, pairs, of_http),

@@ -10,10 +10,10 @@ import pytest
 from daemon.audit.record import EventType
 from daemon.errors import ExportError
 from exporters.journald import MESSAGE_IDS
+from tests.exporters.checks import wrong
 from tests.exporters.hostile import FIELDS, FORGED, hostile
 from tests.exporters.journal import Journal
 from tests.exporters.running import event, made, running, until
-from tests.exporters.validate import wrong
 
 pytestmark = pytest.mark.root
 

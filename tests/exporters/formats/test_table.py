@@ -12,9 +12,9 @@ import pytest
 from daemon import ROOT
 from daemon.audit.record import EventType, SecurityAuditEvent
 from exporters.formats.inventory import FORMATS
+from tests.exporters.checks import EMITTER
 from tests.exporters.formats import parsers
 from tests.exporters.formats.test_read_back import FIELDS, hostile
-from tests.exporters.validate import EMITTER
 
 EVENT = hostile(EventType.SECURITY_VIOLATION, "value", *FIELDS)
 
