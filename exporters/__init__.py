@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,7 +24,11 @@ class Exporter(Protocol):
     """
 
     async def export(self, batch: Sequence[SecurityAuditEvent]) -> None:
-        """Returns when the receiver has the whole batch. Raises ExportError."""
+        """Returns when the receiver has the whole batch. Raises ExportError.
+
+        One whose options are not `acknowledged` gets an empty batch now and then while nothing happens: it
+        raises if its receiver hung up since the last one.
+        """
 
     async def close(self) -> None: ...
 
@@ -33,6 +37,9 @@ class Options(BaseModel):
     """What every exporter's table in the settings may say; a kind adds its own."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    acknowledged: ClassVar[bool] = True
+    """Whether the receiver says that it has a batch."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     kind: str

@@ -10,7 +10,7 @@ import sys
 import termios
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -32,6 +32,8 @@ SEND_DEADLINE_S = 20.0
 
 
 class SyslogOptions(Options):
+    acknowledged: ClassVar[bool] = False
+
     transport: Literal["unix", "udp", "tcp", "tls"] = "unix"
     path: Path = Path("/dev/log")
     """Of transport unix."""

@@ -26,6 +26,7 @@ from exporters.inventory import KINDS
 
 PLUGINS = "container_kit.exporters"
 CLOSE_DEADLINE_S = 5.0
+LOOK_S = 5.0
 
 log = structlog.get_logger()
 
@@ -51,7 +52,8 @@ class Deliveries:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             exporter = _made(where, kind, options, folder)
             self._exporters.append(exporter)
-            self.all.append(Delivery(exporter, options, audit, folder, self._tell))
+            due_s = partial(_look_s, options)
+            self.all.append(Delivery(exporter, options, audit, folder, self._tell, due_s=due_s))
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -115,6 +117,11 @@ def _made(where: str, kind: Kind, options: Options, folder: Path) -> Exporter:
         return kind.make(options, Surroundings(encode, emitter.hostname, emitter.version, folder))
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+def _look_s(options: Options) -> float | None:
+    """When to look after a receiver to which nothing is sent: one that hangs up may not have read the last ones."""
+    return None if options.acknowledged else LOOK_S
 
 
 def _encoded(form: Format, emitter: Emitter, event: SecurityAuditEvent) -> bytes:

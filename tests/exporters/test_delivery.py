@@ -201,6 +201,21 @@ async def test_the_last_ones_are_sent_again_to_who_acknowledges_nothing(tmp_path
     case.audit.close()
 
 
+async def test_while_nothing_happens_a_receiver_without_acknowledgements_is_looked_after(
+    tmp_path: Path,
+) -> None:
+    case = Case(tmp_path, resend_events=5)
+    case.delivery._due_s = lambda: 5.0
+    await record(case.audit, [event(n) for n in range(3)])
+    await case.steps(2)
+    assert case.receiver.batches == [[0, 1, 2], []]
+    case.receiver.down = 1
+    await case.steps(2)
+    assert case.told == ["down"]
+    assert case.receiver.batches[2:] == [[0, 1, 2, None]]  # and the news of the outage
+    case.audit.close()
+
+
 async def test_a_new_exporter_may_begin_with_what_is_new(tmp_path: Path) -> None:
     case = Case(tmp_path, start="newest")
     await record(case.audit, [event(0)])
