@@ -138,16 +138,15 @@ class Stream:
         await _still_open(reader)
         writer.write(data)
         async with asyncio.timeout(SEND_DEADLINE_S):
-            await writer.drain()
-            while _unacknowledged_bytes(writer):
-                await asyncio.sleep(ACKNOWLEDGED_POLL_S)
+            for _ in range(2):  # of TLS, the last bytes may have come to the kernel only meanwhile
+                while _unacknowledged_bytes(writer):
+                    await asyncio.sleep(ACKNOWLEDGED_POLL_S)
+                    await _still_open(reader)
                 await _still_open(reader)
-        await _still_open(reader)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         async with asyncio.timeout(SEND_DEADLINE_S):
             reader, writer = await self._open()
-        writer.transport.set_write_buffer_limits(high=0)  # drain: all of it is with the kernel
         self._streams = reader, writer
         await _not_turned_away(reader)
         return reader, writer
@@ -172,11 +171,12 @@ class Stream:
 
 
 def _unacknowledged_bytes(writer: asyncio.StreamWriter) -> int:
-    """What the other host has not confirmed yet (SIOCOUTQ, tcp(7))."""
+    """What we still hold, and what the other host has not confirmed yet (SIOCOUTQ, tcp(7))."""
     if writer.transport.is_closing():
         raise EOFError("the connection broke")
     outlet = writer.get_extra_info("socket")
-    return int.from_bytes(fcntl.ioctl(outlet.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    sent = int.from_bytes(fcntl.ioctl(outlet.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    return writer.transport.get_write_buffer_size() + sent
 
 
 async def _still_open(reader: asyncio.StreamReader) -> None:

@@ -63,9 +63,11 @@ def exporter(port: int, tls: dict[str, Any], folder: Path) -> AbstractAsyncConte
 
 
 async def test_the_right_client_delivers(receiver: Child, certificates: Certificates, tmp_path: Path) -> None:
-    sent = [event(number) for number in range(300)]
+    sizes, sent = [1, 500, 2, 2000, 300, 300], []
     async with exporter(receiver.port, certificates.tls(certificates.client), tmp_path) as outlet:
-        await outlet.export(sent)
+        for size in sizes:
+            sent += (batch := [event(number) for number in range(size)])
+            await outlet.export(batch)
         await until(lambda: {e.id for e in sent} <= {key for key, _ in receiver.received()})
 
 
