@@ -109,8 +109,10 @@ action(type="omfile" file="{file}" template="json" asyncWriting="off" flushOnTXE
 """)
 
     def received() -> list[tuple[str, Any]]:
-        messages = [json.loads(line)["msg"] for line in whole_lines(file)]
-        records = [json.loads(message.lstrip(" \ufeff")) for message in messages]
+        records: list[Any] = []
+        for line in whole_lines(file):
+            with suppress(ValueError):  # it was killed while it wrote that one
+                records.append(json.loads(json.loads(line)["msg"].lstrip(" \ufeff")))
         return [(record["id"], record) for record in records]
 
     command = ["rsyslogd", "-n", "-i", str(folder / "rsyslog.pid"), "-f", str(configuration)]
@@ -230,10 +232,15 @@ async def until(condition: Callable[[], bool], deadline_s: float = DEADLINE_S, e
     assert condition()
 
 
-async def kill_and_count(kind: str, child: Child, folder: Path, events: int, kills: int) -> dict[str, int]:
-    """Events recorded while the receiver is killed with SIGKILL `kills` times, and what it has in the end."""
+async def kill_and_count(
+    kind: str, child: Child, folder: Path, events: int, kills: int, **own: Any
+) -> dict[str, int]:
+    """Events recorded while the receiver is killed with SIGKILL `kills` times, and what it has in the end.
+
+    `own` are options of the exporter beside those of its kind's `table`.
+    """
     sent = [event(number) for number in range(events)]
-    options = {**table(kind, child.port, folder), "batch_events": max(10, events // 40)}
+    options = {**table(kind, child.port, folder), "batch_events": max(10, events // 40), **own}
     async with delivering([options], folder) as (audit, deliveries):
         (delivery,) = deliveries.all
         for share in range(kills + 1):
