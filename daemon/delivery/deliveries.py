@@ -120,7 +120,7 @@ def _made(where: str, kind: Kind, options: Options, folder: Path) -> Exporter:
 
 
 def _look_s(options: Options) -> float | None:
-    """When to look after a receiver to which nothing is sent: one that hangs up may not have read the last ones."""
+    """When to look whether a receiver hung up, while nothing is sent: it may not have read the last ones."""
     return None if options.acknowledged else LOOK_S
 
 

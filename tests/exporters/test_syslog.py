@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 from pathlib import Path
 
@@ -17,7 +19,7 @@ async def test_what_the_other_host_has_not_confirmed_is_not_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its buffer is full, ours is not: who counts what could be written would believe all of it sent."""
-    monkeypatch.setattr(syslog, "SEND_DEADLINE_S", 1.0)
+    monkeypatch.setattr(syslog, "SEND_DEADLINE_S", 0.5)
     with socket.socket() as receiver:
         receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         receiver.bind(("127.0.0.1", 0))
@@ -27,20 +29,29 @@ async def test_what_the_other_host_has_not_confirmed_is_not_taken(
                 await exporter.export([event(number) for number in range(500)])
 
 
-async def test_a_receiver_that_dies_while_nothing_happens_gets_the_last_ones_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("resend", "lost"), [(2000, 0), (10, 40)])
+async def test_lost_is_what_was_unread_beyond_the_last_ones(
+    resend: int, lost: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may not have read them, and the next event may be hours away."""
+    """The receiver dies with fifty events in its socket, and nothing happens that would show it."""
     monkeypatch.setattr("daemon.delivery.deliveries.LOOK_S", 0.1)
-    sent = [event(number) for number in range(20)]
+    options = {"resend_events": resend, "minimum_severity": "high", "event_types": ["SECURITY_VIOLATION"]}
+    before, unread = [event(0)], [event(number) for number in range(50)]
     with running(rsyslog(tmp_path)) as child:
-        async with delivering([table("syslog", child.port, tmp_path)], tmp_path) as (audit, _):
-            await record(audit, sent)
-            await until(lambda: len(child.received()) == len(sent))
+        settings = {**table("syslog", child.port, tmp_path), **options}
+        async with delivering([settings], tmp_path) as (audit, deliveries):
+            await record(audit, before)
+            await until(lambda: len(child.received()) == 1)
+            assert child.process
+            child.process.send_signal(signal.SIGSTOP)
+            os.waitpid(child.process.pid, os.WUNTRACED)  # returns when all of its threads have stopped
+            await record(audit, unread)
+            await until(lambda: deliveries.all[0].lag_events == 0)
             child.kill()
-            (tmp_path / "rsyslog.jsonl").unlink()
             child.start()
-            await until(lambda: {one.id for one in sent} <= {key for key, _ in child.received()})
+            await until(lambda: unread[-1].id in {key for key, _ in child.received()})
+    missing = {one.id for one in unread} - {key for key, _ in child.received()}
+    assert missing == {one.id for one in unread[:lost]}
 
 
 async def test_a_hang_up_between_two_batches_is_noticed(tmp_path: Path) -> None:
