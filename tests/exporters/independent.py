@@ -14,7 +14,7 @@ from typing import Any
 from daemon.audit.record import SecurityAuditEvent
 from tests.exporters.checks import EMITTER, cef_differences, syslog_differences
 from tests.exporters.running import Child, made, rsyslog, running, until, whole_lines
-from tests.exporters.unpacked import syslog_ng
+from tests.exporters.syslog_ng import syslog_ng
 
 ENTERPRISE_NUMBER = 64999
 READ_CEF = 'module(load="mmnormalize")\naction(type="mmnormalize" rule=["rule=:%cef:cef%"] path="$!read")'

@@ -20,6 +20,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
 
 from exporters.otlp_grpc import METHOD
 from tests.exporters import plug_in
+from tests.exporters.alertmanager import alertmanager
 from tests.exporters.gate import Gate
 from tests.exporters.journal import Journal
 from tests.exporters.running import (
@@ -32,7 +33,6 @@ from tests.exporters.running import (
     running,
     whole_lines,
 )
-from tests.exporters.unpacked import alertmanager
 
 
 class Subject:

@@ -12,10 +12,10 @@ import pytest
 
 from daemon.audit.record import EventType
 from daemon.findings import Severity
+from tests.exporters.alertmanager import alertmanager
 from tests.exporters.checks import wrong
 from tests.exporters.hostile import FIELDS, FORGED, hostile
 from tests.exporters.running import Child, delivering, event, made, record, running, table, until
-from tests.exporters.unpacked import alertmanager
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from exporters.formats.inventory import FORMATS
 from tests.exporters.checks import EMITTER, wrong
 from tests.exporters.hostile import FIELDS, FORGED, NASTY, hostile
 from tests.exporters.running import Child, http_receiver, made, record, rsyslog, running, until, whole_lines
-from tests.exporters.unpacked import syslog_ng
+from tests.exporters.syslog_ng import syslog_ng
 
 MEGABYTE, FITTING = 1_000_000, 25_000
 """Characters: too long for a line of the log, and not."""

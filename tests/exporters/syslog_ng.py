@@ -1,4 +1,4 @@
-"""Receivers that tests/setup.sh unpacks without installing them: syslog-ng and Alertmanager."""
+"""syslog-ng, which tests/setup.sh unpacks without installing it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import json
 import os
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 from daemon import ROOT
 from tests.exporters.running import Child, free_port, whole_lines
 
-ROOT_OF_ALL = ROOT / ".venv/receivers"
-LIBRARIES = (ROOT_OF_ALL / "usr/lib/syslog-ng", *ROOT_OF_ALL.glob("**/lib/*-linux-gnu"))
+UNPACKED = ROOT / ".venv/receivers"
+LIBRARIES = (UNPACKED / "usr/lib/syslog-ng", *UNPACKED.glob("**/lib/*-linux-gnu"))
 
 
 def syslog_ng(folder: Path) -> Child:
@@ -32,32 +31,12 @@ log {{ source(s); destination(d); }};
         records = [json.loads(line) for line in whole_lines(file)]
         return [(record["ISODATE"], record) for record in records]
 
-    (modules,) = ROOT_OF_ALL.glob("usr/lib/syslog-ng/[0-9]*")
+    (modules,) = UNPACKED.glob("usr/lib/syslog-ng/[0-9]*")
     own = {"persist-file": "persist", "control": "control", "pidfile": "pid"}
     command = [
         *("env", f"LD_LIBRARY_PATH={os.pathsep.join(map(str, LIBRARIES))}"),
-        str(ROOT_OF_ALL / "usr/sbin/syslog-ng"),
+        str(UNPACKED / "usr/sbin/syslog-ng"),
         *("--foreground", "--no-caps", "--stderr", f"--module-path={modules}", f"--cfgfile={configuration}"),
         *(f"--{option}={folder / name}" for option, name in own.items()),
     ]
     return Child(command, port, received, folder / "syslog-ng.log")
-
-
-def alertmanager(folder: Path) -> Child:
-    """Without a cluster and without anybody to tell; it keeps what its API v2 lists."""
-    port = free_port()
-    configuration = folder / "alertmanager.yml"
-    configuration.write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
-
-    def received() -> list[tuple[str, Any]]:
-        with urlopen(f"http://127.0.0.1:{port}/api/v2/alerts", timeout=60) as answer:
-            return [(alert["annotations"]["event_id"], alert) for alert in json.load(answer)]
-
-    command = [
-        str(ROOT_OF_ALL / "usr/bin/prometheus-alertmanager"),
-        f"--config.file={configuration}",
-        f"--storage.path={folder / 'alertmanager'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-        "--cluster.listen-address=",
-    ]
-    return Child(command, port, received, folder / "alertmanager.log")
