@@ -108,7 +108,7 @@ def fitting_syslog(event: SecurityAuditEvent, name: str) -> SecurityAuditEvent:
     return event.model_copy(update={"details": cut})
 
 
-# rfc5424 by syslog-ng: test_independent. Over HTTP a record is JSON in JSON or text in JSON: one of each will do.
+# rfc5424 by syslog-ng: test_independent. HTTP has JSON in JSON, or text in JSON: one format of each will do.
 WAYS = [
     Way("syslog", rsyslog, lines_beside, of_rsyslog, fitting_syslog),
     Way("syslog", syslog_ng, pairs, of_syslog_ng, fitting_syslog, ("plain", "ocsf", "ecs", "cef", "leef")),
