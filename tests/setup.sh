@@ -34,23 +34,22 @@ need_program() {
     echo "installing: $program"
     apt-get update -qq
     download=$(mktemp -d)
-    (cd "$download" && apt-get download -qq "$package")
+    (cd "$download" && apt-get -o APT::Sandbox::User=root download -qq "$package")
     dpkg-deb --fsys-tarfile "$download"/*.deb | tar -x -C /usr/local --strip-components=2 "./usr/bin/$program"
     rm -r "$download"
 }
 need_program prometheus promtool
 need_program prometheus-alertmanager prometheus-alertmanager
-# Unpacked and not installed: installed, syslog-ng would put rsyslog out.
-receivers=(syslog-ng-core libglib2.0-0 libivykis0 libjson-c5 libnet1 libpcre3 libwrap0)
-if [ "$(cat .venv/receivers/unpacked 2>/dev/null)" != "${receivers[*]}" ]; then
-    echo "unpacking: ${receivers[*]}"
+# With the libraries that it lacks here. Unpacked and not installed: installed, it would put rsyslog out.
+if [ ! -e .venv/receivers/usr/sbin/syslog-ng ]; then
+    echo "unpacking: syslog-ng"
     apt-get update -qq
     download=$(mktemp -d)
-    (cd "$download" && apt-get download -qq "${receivers[@]}")
+    lacking=$(apt-get install --simulate -qq --no-install-recommends syslog-ng-core | sed -n 's/^Inst \([^ ]*\).*/\1/p')
+    (cd "$download" && printf '%s\n' syslog-ng-core $lacking | sort -u | xargs apt-get -o APT::Sandbox::User=root download -qq)
     mkdir -p .venv/receivers
     for package in "$download"/*.deb; do dpkg -x "$package" .venv/receivers; done
     rm -r "$download"
-    echo "${receivers[*]}" >.venv/receivers/unpacked
 fi
 
 wanted=$(sha256sum pyproject.toml hatch_build.py | sha256sum)
