@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
@@ -27,6 +28,8 @@ WATCH_LABEL = "container-kit.watch"
 RETRY_S = 1.0
 LATE_S = 0.2
 FORGET_AFTER_S = 5.0
+GONE_REMEMBERED = 4096
+NO_SUCH_CONTAINER = 404
 
 log = structlog.get_logger()
 
@@ -72,6 +75,10 @@ class Watch:
         self._tasks: asyncio.TaskGroup | None = None
         self._confinement = confinement
         self._beginnings: dict[str, asyncio.Future[int]] = {}
+        self._gone: OrderedDict[str, None] = OrderedDict()
+        """Ids of which the engine said that they do not exist; it gives none twice. Bounded."""
+        self._trouble = ""
+        """Why the engine could not be asked, as it was last told."""
 
     def expect(self, sandbox: Expectation) -> None:
         self._pipeline.expect(sandbox)
@@ -135,26 +142,46 @@ class Watch:
             await self._inspect(container_id)
 
     async def _inspect_late_ones(self) -> None:
-        """Containers whose events came before their expectation did."""
+        """Containers whose events came before their expectation did; those of an engine that is away wait."""
         while True:
-            await asyncio.sleep(LATE_S)
+            await asyncio.sleep(RETRY_S if self._trouble else LATE_S)
             for container_id in self._pipeline.waiting():
-                await self._inspect(container_id)
+                if container_id in self._gone:
+                    self._pipeline.forget(container_id)
+                else:
+                    await self._inspect(container_id)
 
     async def _inspect(self, container_id: str) -> None:
         try:
-            expected = of_inspected(inspected := await self._engine.inspect(container_id))
+            inspected = await self._engine.inspect(container_id)
         except EngineError as error:
-            log.warning("container not inspected", container=container_id[:12], reason=str(error))
-            self._forget_later(container_id)
+            self._not_inspected(container_id, error)
             return
+        self._trouble = ""
         labels = (inspected.get("Config") or {}).get("Labels") or {}
         if self._pipeline.expected(container_id) is not None:
             return
         if self.watches(labels):
-            self._pipeline.expect(expected)
+            self._pipeline.expect(of_inspected(inspected))
         else:
             self._pipeline.ignore(container_id)
+
+    def _not_inspected(self, container_id: str, error: EngineError) -> None:
+        """One that does not exist is asked for once. All else may pass: told once, and tried again."""
+        if error.status == NO_SUCH_CONTAINER:
+            self._trouble = ""
+            log.warning("container is gone: its events are dropped", container=container_id[:12])
+            self._remember_gone(container_id)
+            self._pipeline.forget(container_id)
+            self._forget_later(container_id)
+        elif self._trouble != (reason := str(error)):
+            self._trouble = reason
+            log.warning("container not inspected", container=container_id[:12], reason=reason)
+
+    def _remember_gone(self, container_id: str) -> None:
+        self._gone[container_id] = None
+        if len(self._gone) > GONE_REMEMBERED:
+            self._gone.popitem(last=False)
 
     def _forget_later(self, container_id: str) -> None:
         """Its last events may still be on their way."""
