@@ -14,6 +14,8 @@ from daemon.errors import AuditError
 from daemon.events import Enrolled, Tier
 from daemon.expectation import Expectation
 from daemon.findings import Severity
+from daemon.forensics.collecting import Forensics
+from daemon.forensics.store import EvidenceStore
 from daemon.ledger import Ledger
 from daemon.pipeline import Pipeline, built_in, plug_ins
 from daemon.response import Action, Responder
@@ -47,9 +49,18 @@ class Guard:
         self.confinement = Confinement(self.sensing, self.pipeline, settings.dns_servers)
         self.sensing.on_enrolled = self._enrolled
         self.responder.sensing = self.sensing
+        self.forensics = self._make_forensics(settings, ledger)
+        self.responder.forensics = self.forensics
         self.watch = Watch(executor.engine, self.pipeline, self.sensing, ledger, self.confinement, mode)
+        self.watch.on_ending = self.forensics.settled
         self.sensing.on_executed = self.watch.executed
         executor.watcher = self.watch
+
+    def _make_forensics(self, settings: Settings, ledger: Ledger) -> Forensics:
+        executor = self._executor
+        folder = settings.state_dir / "forensics"
+        store = EvidenceStore(folder, settings.retained_forensics, settings.forensics_size)
+        return Forensics(store, executor.engine, executor.registry, self.pipeline, ledger, executor.audit)
 
     def _enrolled(self, event: Enrolled) -> None:
         self.responder.enrolled(event)
@@ -65,6 +76,7 @@ class Guard:
             tasks.create_task(self.watch.run())
             tasks.create_task(self.confinement.resolver.run())
             tasks.create_task(self.responder.run())
+            tasks.create_task(self.forensics.run())
             tasks.create_task(self._tell_failures())
 
     async def ready(self) -> None:

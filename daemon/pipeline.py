@@ -12,6 +12,7 @@ from daemon.events import Event
 from daemon.expectation import Expectation
 from daemon.findings import Finding
 from daemon.processes import ProcessTable
+from daemon.recent import RecentEvents
 from detectors import Detector
 from detectors.filesystem import DETECTORS as FILESYSTEM
 from detectors.network import DETECTORS as NETWORK
@@ -56,6 +57,7 @@ class Pipeline:
     ) -> None:
         self.detectors = tuple(detectors)
         self.processes = ProcessTable()
+        self.recent = RecentEvents()
         self.events_seen = 0
         self.failures: Counter[str] = Counter()
         self.dropped = 0
@@ -109,6 +111,7 @@ class Pipeline:
     def forget(self, container_id: str) -> None:
         self._expected.pop(container_id, None)
         self._ignored.discard(container_id)
+        self.recent.forget(container_id)
         self.dropped += len(self._held.pop(container_id, ()))
         for detector in self.detectors:
             detector.forget(container_id)
@@ -119,6 +122,7 @@ class Pipeline:
         held.append(event)
 
     def _judge(self, event: Event, sandbox: Expectation) -> None:
+        self.recent.learn(event)
         if not (wanted := self._wanted(type(event))):
             return
         event = self.processes.described(event)

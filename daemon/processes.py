@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TypeVar
 
 from daemon.events import Event, Process, ProcessExecuted, ProcessForked
@@ -60,6 +62,12 @@ class ProcessTable:
 
     def announced(self, pid: int) -> bool:
         return pid in self._known
+
+    def of(self, sandbox: str, among: int) -> Iterator[Process]:
+        """Of the newest `among` of all sandboxes, the newest first: running or ended."""
+        for pid, known in islice(reversed(self._known.items()), among):
+            if known.sandbox == sandbox:
+                yield Process(pid=pid, ppid=known.ppid, exe=known.exe, argv=known.argv)
 
     def add(self, sandbox: str, process: Process) -> None:
         """Found already running."""

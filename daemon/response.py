@@ -22,6 +22,7 @@ from daemon.errors import AuditError, EngineError, ResponseError, SensorError
 from daemon.events import Enrolled, Event, SyscallEvent
 from daemon.expectation import Expectation
 from daemon.findings import Finding, Severity
+from daemon.forensics.collecting import Case, Forensics
 from daemon.ledger import FindingRecord, Ledger
 from daemon.sandbox.executor import Executor
 from daemon.sandbox.sandbox import Sandbox, State
@@ -50,6 +51,8 @@ class Answer:
     record: FindingRecord
     action: Action
     found_ns: int
+    case: Case | None = None
+    """What is to be collected once the action is done."""
 
 
 class Responder:
@@ -65,6 +68,7 @@ class Responder:
         unmanaged: Action,
     ) -> None:
         self.sensing: Sensing | None = None
+        self.forensics: Forensics | None = None
         self.dropped = 0
         self._executor = executor
         self._ledger = ledger
@@ -84,13 +88,17 @@ class Responder:
         if action is Action.KILL and sandbox is not None:
             self._executor.kill_now(sandbox, f"container killed: security violation: {finding.rule.title}")
         if entry.news:
-            self._enqueue(Answer(finding, entry.record, action, time.monotonic_ns()))
+            found_ns = time.monotonic_ns()
+            case = self.forensics.open(entry.record) if self.forensics else None
+            self._enqueue(Answer(finding, entry.record, action, found_ns, case))
 
     async def run(self) -> None:
         """One action after the other; the log takes several events at once, in their order."""
         async with asyncio.TaskGroup() as tasks:
             while True:
-                event = await self._answer(await self._queue.get())
+                answer = await self._queue.get()
+                event = await self._answer(answer)
+                self._collect(answer.case)
                 await self._writing.acquire()
                 tasks.create_task(self._write(event))
 
@@ -112,12 +120,17 @@ class Responder:
         finally:
             self._writing.release()
 
+    def _collect(self, case: Case | None) -> None:
+        if case is not None and self.forensics is not None:
+            self.forensics.begin(case)
+
     def _enqueue(self, answer: Answer) -> None:
         try:
             self._queue.put_nowait(answer)
         except asyncio.QueueFull:
             self.dropped += 1
             log.exception("finding not audited: the queue is full", rule=answer.record.rule_id)
+            self._collect(answer.case)
 
     def _sandbox(self, sandbox_id: str | None) -> Sandbox | None:
         """None for a container of somebody else, and for one that was forgotten."""

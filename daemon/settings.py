@@ -122,6 +122,8 @@ class Settings(BaseSettings):
     unmanaged_response: Literal["alert", "pause", "quarantine", "kill"] = "alert"
     dns_servers: list[str] = Field(default=[], max_length=8)
     retained_sandboxes: int = Field(default=100, ge=0, le=10_000)
+    retained_forensics: int = Field(default=200, ge=0, le=10_000)
+    forensics_size: Size = Field(default=256 << 20, ge=0)
     exporters: list[dict[str, Any]] = []
     """Each table is checked by its kind, when the exporters are made."""
     alerts: list[AlertRule] = Field(default=[], max_length=64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
@@ -42,6 +43,10 @@ class Mode(StrEnum):
     ALL = "all"
 
 
+async def _nothing(_: str) -> None:
+    return
+
+
 def _out_of_memory(container_id: str) -> LimitReached:
     """The engine hears of it at once; a sample of the counters comes late for a container that dies of it."""
     return LimitReached(
@@ -68,6 +73,8 @@ class Watch:
         mode: Mode,
     ) -> None:
         self.mode = mode
+        self.on_ending: Callable[[str], Awaitable[None]] = _nothing
+        """Who has yet to read of a container holds its removal up."""
         self._sensing = sensing
         self._engine = engine
         self._pipeline = pipeline
@@ -97,6 +104,10 @@ class Watch:
 
     async def confine(self, container_id: str, pid: int, policy: EgressPolicy) -> None:
         await self._confinement.confine(container_id, pid, policy)
+
+    async def ending(self, container_id: str) -> None:
+        self._sensing.flush()
+        await self.on_ending(container_id)
 
     async def ended(self, container_id: str) -> list[dict[str, Any]]:
         self._beginnings.pop(container_id, None)

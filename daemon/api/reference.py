@@ -215,7 +215,7 @@ def _reached(schemas: Json, names: list[str]) -> set[str]:
 def main() -> None:
     nobody: Any = SimpleNamespace(registry=None)  # of the subjects only their routes are read
     system = System(nobody, nobody, nobody, nobody)
-    routes = every_route(nobody, nobody, nobody, nobody, nobody, system, nobody, nobody)
+    routes = every_route(nobody, nobody, nobody, nobody, nobody, nobody, system, nobody, nobody)
     sys.stdout.write(render(document(routes)))
 
 

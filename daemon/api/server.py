@@ -18,6 +18,7 @@ from daemon.api.exec import Exec
 from daemon.api.exporters import Exporters
 from daemon.api.files import Files
 from daemon.api.findings import Findings
+from daemon.api.forensics import Forensics
 from daemon.api.images import Images
 from daemon.api.launching import Launching
 from daemon.api.problem_types import INVALID_QUERY
@@ -27,6 +28,7 @@ from daemon.api.sandboxes import Sandboxes
 from daemon.api.system import System
 from daemon.audit.log import AuditLog
 from daemon.delivery.delivery import Delivery
+from daemon.forensics.store import EvidenceStore
 from daemon.guard import Guard
 from daemon.ledger import Ledger
 from daemon.metrics import Metrics
@@ -48,7 +50,8 @@ def application(
     alerts: Rules,
 ) -> web.Application:
     system = System(executor, access, metrics, guard)
-    routes = every_route(executor, access, audit, ledger, metrics, system, deliveries, alerts)
+    store = guard.forensics.store
+    routes = every_route(executor, access, audit, ledger, metrics, store, system, deliveries, alerts)
     system.describe(routes)
     middlewares = [_counted(metrics), problems, Denials(audit).middleware]
     app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
@@ -63,6 +66,7 @@ def every_route(
     audit: AuditLog,
     ledger: Ledger,
     metrics: Metrics,
+    store: EvidenceStore,
     system: System,
     deliveries: Sequence[Delivery],
     alerts: Rules,
@@ -77,6 +81,7 @@ def every_route(
         Files(access),
         Events(audit, access),
         Findings(ledger, access),
+        Forensics(store, access),
         Exporters(deliveries, access),
         Alerts(alerts, access),
         system,

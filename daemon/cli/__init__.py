@@ -7,7 +7,19 @@ import os
 import click
 
 from daemon import __version__
-from daemon.cli import alerts, audit, completion, cp, events, host, images, run, sandboxes, validate
+from daemon.cli import (
+    alerts,
+    audit,
+    completion,
+    cp,
+    events,
+    forensics,
+    host,
+    images,
+    run,
+    sandboxes,
+    validate,
+)
 from daemon.cli.errors import EXIT_FAILED, CommandError
 from daemon.cli.show import print_error
 
@@ -71,6 +83,7 @@ for command in (
     cp.cp,
     events.events,
     events.findings,
+    forensics.forensics,
     audit.audit,
     images.images,
     host.profiles,

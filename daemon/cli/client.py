@@ -40,6 +40,11 @@ class Client:
     async def get(self, path: str, **query: str) -> Json:
         return await self._json("GET", path, query=query)
 
+    async def content(self, path: str) -> bytes:
+        """As it was sent."""
+        async with self._request("GET", path) as answer:
+            return await answer.read()
+
     async def launch(self, options: Json) -> Json:
         return await self._json("POST", "/v1/sandboxes", options)
 

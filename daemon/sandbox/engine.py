@@ -101,6 +101,20 @@ class Engine:
         inspected: dict[str, Any] = await self._ask("GET", f"/containers/{container_id}/json")
         return inspected
 
+    async def changes(self, container_id: str, limit_bytes: int) -> bytes:
+        """The JSON of what its writable layer has besides the image; cut where it is longer."""
+        url = URL(f"http://docker/v{API}/containers/{container_id}/changes", encoded=True)
+        try:
+            async with asyncio.timeout(self._deadline_s), self._http.get(url) as response:
+                content = await _at_most(response.content, limit_bytes)
+        except TimeoutError as error:
+            raise self._late() from error
+        except aiohttp.ClientError as error:
+            raise self._unavailable() from error
+        if response.status >= 400:
+            raise EngineError(_message(content), response.status)
+        return content
+
     async def gateway(self, network: str) -> IPv4Address:
         """The host's own address in a bridge network."""
         found = await self._ask("GET", f"/networks/{quote(network)}")
@@ -232,6 +246,13 @@ class Engine:
 async def _json_lines(content: aiohttp.StreamReader) -> AsyncIterator[dict[str, Any]]:
     async for line in content:
         yield json.loads(line)
+
+
+async def _at_most(content: aiohttp.StreamReader, limit_bytes: int) -> bytes:
+    data = b""
+    while len(data) < limit_bytes and (part := await content.read(limit_bytes - len(data))):
+        data += part
+    return data
 
 
 def _message(content: bytes) -> str:

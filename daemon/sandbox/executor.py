@@ -241,6 +241,7 @@ class Executor:
             return sandbox.outcome(None, f"the daemon lost the sandbox: {error}", None)
 
     async def _collect(self, sandbox: Sandbox, result: ExecutionResult) -> None:
+        await self.watcher.ending(sandbox.container_id)
         try:
             await self.engine.remove(sandbox.container_id)
         except EngineError as error:

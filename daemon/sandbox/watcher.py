@@ -23,6 +23,9 @@ class Watcher(Protocol):
     async def confine(self, container_id: str, pid: int, policy: EgressPolicy) -> None:
         """Before its first instruction: in force when it returns. Raises ConfinementError."""
 
+    async def ending(self, container_id: str) -> None:
+        """It runs no more, and is removed once this returns: what has to be read of it has been."""
+
     async def ended(self, container_id: str) -> list[dict[str, Any]]:
         """Once all that the sensors have seen of it was judged: its findings, as on the wire."""
 
@@ -42,6 +45,9 @@ class Unwatched:
 
     async def confine(self, container_id: str, pid: int, policy: EgressPolicy) -> None:
         raise ConfinementError("the profile's egress list cannot be enforced: nothing watches sandboxes here")
+
+    async def ending(self, container_id: str) -> None:
+        del container_id
 
     async def ended(self, container_id: str) -> list[dict[str, Any]]:
         del container_id
