@@ -18,6 +18,7 @@ from daemon.forensics.collecting import Forensics
 from daemon.forensics.store import EvidenceStore
 from daemon.ledger import Ledger
 from daemon.pipeline import Pipeline, built_in, plug_ins
+from daemon.recording import Recording
 from daemon.response import Action, Responder
 from daemon.sandbox.executor import Executor
 from daemon.sensing import Sensing
@@ -49,6 +50,9 @@ class Guard:
         self.confinement = Confinement(self.sensing, self.pipeline, settings.dns_servers)
         self.sensing.on_enrolled = self._enrolled
         self.responder.sensing = self.sensing
+        self.recording = _recording(settings)
+        if self.recording is not None:
+            self.pipeline.record = self.recording.write
         self.forensics = self._make_forensics(settings, ledger)
         self.responder.forensics = self.forensics
         self.watch = Watch(executor.engine, self.pipeline, self.sensing, ledger, self.confinement, mode)
@@ -71,13 +75,17 @@ class Guard:
 
     async def run(self) -> None:
         """Until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.sensing.run())
-            tasks.create_task(self.watch.run())
-            tasks.create_task(self.confinement.resolver.run())
-            tasks.create_task(self.responder.run())
-            tasks.create_task(self.forensics.run())
-            tasks.create_task(self._tell_failures())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.sensing.run())
+                tasks.create_task(self.watch.run())
+                tasks.create_task(self.confinement.resolver.run())
+                tasks.create_task(self.responder.run())
+                tasks.create_task(self.forensics.run())
+                tasks.create_task(self._tell_failures())
+        finally:
+            if self.recording is not None:
+                self.recording.close()
 
     async def ready(self) -> None:
         """What is launched from now on is seen from its first instruction, by the best that this host has."""
@@ -105,6 +113,13 @@ class Guard:
                 await self._executor.audit.record(event)
             except AuditError:
                 log.exception("a detector's failure was not audited", detector=detector)
+
+
+def _recording(settings: Settings) -> Recording | None:
+    """Raises ConfigError."""
+    if settings.recordings == 0:
+        return None
+    return Recording(settings.recording_dir, settings.recordings, settings.recording_size)
 
 
 def watched_files(settings: Settings, executor: Executor) -> Iterable[WatchedFile]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import entry_points
 
 import structlog
@@ -13,6 +13,7 @@ from daemon.expectation import Expectation
 from daemon.findings import Finding
 from daemon.processes import ProcessTable
 from daemon.recent import RecentEvents
+from daemon.sensors.replay import Forgotten, Record
 from detectors import Detector
 from detectors.filesystem import DETECTORS as FILESYSTEM
 from detectors.network import DETECTORS as NETWORK
@@ -41,6 +42,15 @@ def plug_ins() -> list[Detector]:
     return found
 
 
+def named(name: str | None) -> list[Detector]:
+    """All, or those that have a rule of that id, or are of that class."""
+    return [detector for detector in (*built_in(), *plug_ins()) if name is None or _is_named(detector, name)]
+
+
+def _is_named(detector: Detector, name: str) -> bool:
+    return name in {_name_of(detector), type(detector).__qualname__, *(rule.id for rule in detector.rules)}
+
+
 def _name_of(detector: Detector) -> str:
     return f"{type(detector).__module__}.{type(detector).__qualname__}"
 
@@ -58,6 +68,8 @@ class Pipeline:
         self.detectors = tuple(detectors)
         self.processes = ProcessTable()
         self.recent = RecentEvents()
+        self.record: Callable[[Sequence[Record]], None] | None = None
+        """Gets all that decides what is found, in its order."""
         self.events_seen = 0
         self.failures: Counter[str] = Counter()
         self.dropped = 0
@@ -82,6 +94,9 @@ class Pipeline:
         return [_name_of(detector) for detector in self.detectors]
 
     def feed(self, events: Iterable[Event]) -> None:
+        if self.record is not None:
+            events = list(events)
+            self.record(events)
         for event in events:
             self.events_seen += 1
             self.processes.learn(event)
@@ -92,6 +107,8 @@ class Pipeline:
 
     def expect(self, sandbox: Expectation) -> None:
         """From now on its events are judged by this; those that came before it, too."""
+        if self.record is not None:
+            self.record([sandbox])
         self._expected[sandbox.container_id] = sandbox
         for event in self._held.pop(sandbox.container_id, ()):
             self._judge(event, sandbox)
@@ -104,11 +121,18 @@ class Pipeline:
     def expected(self, container_id: str) -> Expectation | None:
         return self._expected.get(container_id)
 
+    @property
+    def held(self) -> int:
+        """Events that wait for an expectation."""
+        return sum(map(len, self._held.values()))
+
     def waiting(self) -> list[str]:
         """Containers that have sent events and are not expected yet."""
         return list(self._held)
 
     def forget(self, container_id: str) -> None:
+        if self.record is not None:
+            self.record([Forgotten(container_id=container_id)])
         self._expected.pop(container_id, None)
         self._ignored.discard(container_id)
         self.recent.forget(container_id)

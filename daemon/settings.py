@@ -124,6 +124,9 @@ class Settings(BaseSettings):
     retained_sandboxes: int = Field(default=100, ge=0, le=10_000)
     retained_forensics: int = Field(default=200, ge=0, le=10_000)
     forensics_size: Size = Field(default=256 << 20, ge=0)
+    recordings: int = Field(default=0, ge=0, le=10_000)
+    recording_size: Size = Field(default=64 << 20, ge=1 << 20)
+    recording_dir: Path = Path("/var/lib/container-kit/recordings")
     exporters: list[dict[str, Any]] = []
     """Each table is checked by its kind, when the exporters are made."""
     alerts: list[AlertRule] = Field(default=[], max_length=64)

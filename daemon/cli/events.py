@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SEVERITIES = ["low", "medium", "high", "critical"]
 SHORT = 40
+FINDING_COLUMNS = ("TIME", "SEVERITY", "RULE", "SANDBOX", "PROCESS", "COUNT", "ACTION", "TITLE")
 COLOURS = {name: style.rpartition(" ")[2] for name, style in STYLES.items()}
 
 
@@ -80,11 +81,10 @@ def findings(sandbox: str | None, severity: str | None, category: str | None, as
     if as_json:
         print_json(items)
     else:
-        columns = ("TIME", "SEVERITY", "RULE", "SANDBOX", "PROCESS", "COUNT", "ACTION", "TITLE")
-        print_table(columns, map(_row, items))
+        print_table(FINDING_COLUMNS, map(finding_row, items))
 
 
-def _row(item: dict[str, Any]) -> list[object]:
+def finding_row(item: dict[str, Any]) -> list[object]:
     where = item["sandbox_id"] or item["container_id"][:12] or "host"
     process = f"{item['process']['exe']} ({item['process']['pid']})"
     found = [item[name] for name in ("severity", "rule_id")]
