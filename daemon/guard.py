@@ -43,7 +43,12 @@ class Guard:
             self._expected,
             unmanaged=Action(settings.unmanaged_response),
         )
-        self.pipeline = Pipeline([*built_in(), *plug_ins()], self.responder.publish, self._detector_failed)
+        not_loaded: list[tuple[str, str]] = []
+        others = plug_ins(lambda *told: not_loaded.append(told))
+        self.pipeline = Pipeline([*built_in(), *others], self.responder.publish, self._detector_failed)
+        for name, reason in not_loaded:
+            self.pipeline.failures[name] += 1
+            self._detector_failed(name, reason)
         self.sensing = Sensing(self.pipeline, watched_files(settings, executor), executor.host.engine_facts)
         mode = Mode(settings.watch)
         self.sensing.watch_all = mode is not Mode.MANAGED
@@ -96,7 +101,7 @@ class Guard:
             log.error("no sensor sees processes on this host: only limits and host files are watched")
 
     def _detector_failed(self, detector: str, reason: str) -> None:
-        if not self._failed.full():  # the pipeline counts every one; each need not be told
+        if not self._failed.full():  # the pipeline counts every one
             self._failed.put_nowait((detector, reason))
 
     async def _tell_failures(self) -> None:
@@ -107,7 +112,11 @@ class Guard:
                 event_type=EventType.DETECTOR_FAILED,
                 severity=Severity.HIGH,
                 action="recorded",
-                details={"detector": detector, "reason": reason[:1000]},
+                details={
+                    "detector": detector,
+                    "reason": reason[:1000],
+                    "failures": self.pipeline.failures[detector],
+                },
             )
             try:
                 await self._executor.audit.record(event)

@@ -98,7 +98,7 @@ class Ledger:
         if worse:
             known.severity = finding.severity
             known.evidence = plain(finding.evidence)
-        return Entry(known, news=worse or _is_power_of_ten(known.count))
+        return Entry(known, news=worse or is_power_of_ten(known.count))
 
     def of(self, container_id: str) -> list[FindingRecord]:
         return list(self._records.get(container_id, ()))
@@ -179,7 +179,8 @@ def _text(value: str) -> str:
     return text if len(value) <= TEXT_LIMIT else text[:TEXT_LIMIT] + f"... ({len(value)} characters)"
 
 
-def _is_power_of_ten(count: int) -> bool:
+def is_power_of_ten(count: int) -> bool:
+    """What happens over and over is told at 1, 10, 100 ..."""
     return str(count).rstrip("0") == "1"
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import entry_points
+from itertools import islice
 
 import structlog
 
 from daemon.events import Event
 from daemon.expectation import Expectation
 from daemon.findings import Finding
+from daemon.ledger import is_power_of_ten
 from daemon.processes import ProcessTable
 from daemon.recent import RecentEvents
 from daemon.sensors.replay import Forgotten, Record
@@ -22,6 +24,8 @@ from detectors.resource import DETECTORS as RESOURCE
 
 PLUGINS = "container_kit.detectors"
 HELD = 10_000
+FINDINGS = 1_000
+"""Of one detector for one event; an honest one has one or two."""
 HOST = Expectation(container_id="", uid=0, capabilities=(1 << 64) - 1, fresh_exec=True)
 
 log = structlog.get_logger()
@@ -31,15 +35,27 @@ def built_in() -> list[Detector]:
     return [detector() for detector in (*PROCESS, *FILESYSTEM, *NETWORK, *RESOURCE)]
 
 
-def plug_ins() -> list[Detector]:
-    """Those of other packages, by entry point; one that cannot be loaded is logged and left out."""
+def plug_ins(failed: Callable[[str, str], None] = lambda *_: None) -> list[Detector]:
+    """Those of other packages, by entry point. `failed` gets the name of one that is left out, and why."""
     found = []
     for entry in entry_points(group=PLUGINS):
         try:
-            found.append(entry.load()())
-        except Exception as error:  # a stranger's code: its trouble is its own
+            found.append(_sound(entry.load()()))
+        except (Exception, SystemExit) as error:  # a stranger's code: its trouble is its own
             log.exception("detector plug-in not loaded", plug_in=entry.value, reason=str(error))
+            failed(entry.value.replace(":", "."), f"not loaded: {type(error).__name__}: {error}")
     return found
+
+
+def _sound(detector: object) -> Detector:
+    """Raises TypeError for what would break the pipeline, and not only itself."""
+    if not isinstance(detector, Detector):
+        raise TypeError("a detector is expected: a subclass of detectors.Detector")
+    if not all(isinstance(kind, type) and issubclass(kind, Event) for kind in detector.events):
+        raise TypeError("events: classes of daemon.events are expected")
+    if not all(isinstance(name, str) for name in (*detector.syscalls, *detector.names)):
+        raise TypeError("syscalls, names: texts are expected")
+    return detector
 
 
 def named(name: str | None) -> list[Detector]:
@@ -91,7 +107,8 @@ class Pipeline:
 
     @property
     def names_of_detectors(self) -> list[str]:
-        return [_name_of(detector) for detector in self.detectors]
+        """And of plug-ins that were not loaded."""
+        return [*{_name_of(detector): None for detector in self.detectors} | dict.fromkeys(self.failures)]
 
     def feed(self, events: Iterable[Event]) -> None:
         if self.record is not None:
@@ -138,7 +155,10 @@ class Pipeline:
         self.recent.forget(container_id)
         self.dropped += len(self._held.pop(container_id, ()))
         for detector in self.detectors:
-            detector.forget(container_id)
+            try:
+                detector.forget(container_id)
+            except (Exception, SystemExit) as error:
+                self._detector_failed(detector, error)
 
     def _hold(self, event: Event) -> None:
         held = self._held[event.sandbox]
@@ -151,20 +171,27 @@ class Pipeline:
             return
         event = self.processes.described(event)
         for detector in wanted:
-            for finding in self._ask(detector, event, sandbox):
-                self._publish(finding, sandbox)
+            try:
+                self._ask(detector, event, sandbox)
+            except (Exception, SystemExit) as error:  # its trouble is its own, and the others go on
+                self._detector_failed(detector, error)
 
     def _wanted(self, kind: type[Event]) -> tuple[Detector, ...]:
         if kind not in self._by_kind:
             self._by_kind[kind] = tuple(d for d in self.detectors if issubclass(kind, d.events))
         return self._by_kind[kind]
 
-    def _ask(self, detector: Detector, event: Event, sandbox: Expectation) -> list[Finding]:
-        try:
-            return list(detector.detect(event, sandbox))
-        except Exception as error:  # a detector's trouble is its own: counted, told, and the others go on
-            name = _name_of(detector)
-            self.failures[name] += 1
-            log.exception("detector failed", detector=name)
+    def _ask(self, detector: Detector, event: Event, sandbox: Expectation) -> None:
+        found = list(islice(detector.detect(event, sandbox), FINDINGS))
+        if not all(isinstance(one, Finding) for one in found):
+            raise TypeError("detect: findings are expected")
+        for finding in found:
+            self._publish(finding, sandbox)
+
+    def _detector_failed(self, detector: Detector, error: BaseException) -> None:
+        """Counted each time; told the first time, and at each tenfold."""
+        name = _name_of(detector)
+        self.failures[name] += 1
+        if is_power_of_ten(self.failures[name]):
+            log.error("detector failed", detector=name, exc_info=error)
             self._failed(name, f"{type(error).__name__}: {error}")
-            return []

@@ -148,14 +148,20 @@ def daemon(
     end: signal.Signals = signal.SIGTERM,
     *,
     without_bpf: bool = False,
+    modules: Path | None = None,
 ) -> Iterator[Daemon]:
-    """Once it answers 200 at `ready`; ended by the signal `end`. `without_bpf`: no program can be loaded."""
+    """Once it answers 200 at `ready`; ended by the signal `end`. `without_bpf`: no program can be loaded.
+
+    `modules`: a folder with packages that are installed besides.
+    """
     path, settings = folder / "api.sock", folder / "config.toml"
     folder.chmod(0o755)
     settings.write_text(
         f'socket = "{path}"\nsocket_group = "{SOCKET_GROUP}"\nstate_dir = "{folder}/state"\n{config}'
     )
     environment = {"PATH": os.environ["PATH"], "CONTAINER_KIT_CONFIG": str(settings)}
+    if modules is not None:
+        environment["PYTHONPATH"] = str(modules)
     lacking = ["setpriv", "--bounding-set=-bpf,-perfmon,-sys_admin"] if without_bpf else []
     command = [*lacking, "nice", "-n", "-10", sys.executable, "-m", "daemon"]  # as its unit has it
     with (folder / "daemon.log").open("wb") as log:
