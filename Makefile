@@ -37,6 +37,7 @@ bench: setup
 	$(PYTHON) -m tests.benchmarks.sensor
 	tests/with-engine.sh $(PYTHON) -m tests.benchmarks.scan
 	tests/with-engine.sh $(PYTHON) -m tests.benchmarks.flood
+	tests/with-engine.sh $(PYTHON) -m tests.benchmarks.response
 	$(PYTHON) -m tests.benchmarks.audit
 	$(PYTHON) -m tests.benchmarks.audit_kills
 	$(PYTHON) -m tests.benchmarks.delivery

@@ -437,12 +437,42 @@ static int repeat(long count, const char *name, char **argv)
 	return 0;
 }
 
+/* To a listener of its own: how many were denied, how many stood, how many the listener saw. */
+static int connects(long count, char **argv)
+{
+	struct sockaddr_storage address;
+	int size = inet_address(&address, argv);
+	int listener = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK, 0), one = 1;
+	long i, denied = 0, connected = 0, accepted = 0;
+
+	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (bind(listener, (void *)&address, size) || listen(listener, 16))
+		return 1;
+	for (i = 0; i < count; i++) {
+		int s = socket(address.ss_family, SOCK_STREAM, 0);
+
+		if (!connect(s, (void *)&address, size))
+			connected++;
+		else
+			denied += errno == EPERM;
+		while ((one = accept(listener, 0, 0)) >= 0) {
+			accepted++;
+			close(one);
+		}
+		close(s);
+	}
+	printf("%ld %ld %ld\n", denied, connected, accepted);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	long result;
 
 	if (argc > 3 && strcmp(argv[1], "repeat") == 0)
 		return repeat(number(argv[2]), argv[3], argv + 4);
+	if (argc == 5 && strcmp(argv[1], "connects") == 0)
+		return connects(number(argv[2]), argv + 3);
 	if (argc < 2)
 		return 2;
 	result = find(argv[1])(argv + 2);

@@ -60,6 +60,17 @@ def errno_of(watching: Watching, container: str, *act: str) -> int:
     return int(watching.exec(container, "/act", *act).stdout.split()[1])
 
 
+def test_two_hundred_of_two_hundred(watching: Watching, pair: tuple[str, str]) -> None:
+    """Counted by the listener, too; its neighbour reaches as many."""
+    confined, neighbour = pair
+    watching.do(watching.sensor.set_egress, confined, destinations())
+    command = ("/act", "connects", "200", OUTSIDE[1], "9")
+    assert watching.exec(confined, *command).stdout.split() == ["200", "0", "0"]
+    assert watching.exec(neighbour, *command).stdout.split() == ["0", "200", "200"]
+    denied = [e for e in watching.events(confined, Connected) if e.syscall == "egress"]
+    assert len(denied) >= 200
+
+
 def test_only_its_networks_and_itself(watching: Watching, pair: tuple[str, str]) -> None:
     confined, neighbour = pair
     watching.do(watching.sensor.set_egress, confined, destinations("10.99.0.2/32", "fd00::/8"))

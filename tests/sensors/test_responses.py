@@ -21,6 +21,16 @@ TRIES = 200
 ALL = InKernel.KILL_ON_DRIFT | InKernel.KILL_ON_FOREIGN | InKernel.KILL_ON_CALL
 CALLS = ("mount", "unshare", "ptrace", "mknod", "mknodat", "connect", "bpf")
 
+OFFENCES = (
+    ("mount", "x", "/tmp", "tmpfs"),
+    ("unshare", "0x10000000"),
+    ("ptrace-child",),
+    ("mknod", "/tmp/disk", "0x6180", "254", "0"),
+    ("connect", "127.0.0.1", "9"),
+    ("chroot", "/etc"),  # not among the calls: killed as a drift, at the open after it
+    ("call", "321"),
+)
+
 
 @pytest.fixture
 def killing(watching: Watching) -> Iterator[str]:
@@ -35,19 +45,7 @@ def killing(watching: Watching) -> Iterator[str]:
         watching.remove(container)
 
 
-@pytest.mark.parametrize(
-    "offence",
-    [
-        ("mount", "x", "/tmp", "tmpfs"),
-        ("unshare", "0x10000000"),
-        ("ptrace-child",),
-        ("mknod", "/tmp/disk", "0x6180", "254", "0"),
-        ("connect", "127.0.0.1", "9"),
-        ("chroot", "/etc"),  # not among the calls: killed as a drift, at the open after it
-        ("call", "321"),
-    ],
-    ids=lambda offence: offence[0],
-)
+@pytest.mark.parametrize("offence", OFFENCES, ids=lambda offence: offence[0])
 def test_offenders_never_return(watching: Watching, killing: str, offence: tuple[str, ...]) -> None:
     done = watching.exec(killing, "/act", "repeat", str(TRIES), *offence)
     assert done.stdout.split() == [str(TRIES), "0"]
