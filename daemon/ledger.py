@@ -14,12 +14,10 @@ from pydantic import BaseModel, Field
 from daemon.events import Process, Tier
 from daemon.expectation import Expectation
 from daemon.findings import Category, Finding, Severity
+from daemon.plain import ITEMS_LIMIT, TEXT_LIMIT, plain, text
 
 PER_CONTAINER = 500
 CONTAINERS = 2_000
-TEXT_LIMIT = 1024
-ITEMS_LIMIT = 32
-DEPTH_LIMIT = 4
 
 
 class ProcessView(BaseModel):
@@ -36,9 +34,9 @@ class ProcessView(BaseModel):
             pid=process.pid,
             ppid=process.ppid,
             uid=process.uid,
-            exe=_text(process.exe or process.comm),
-            argv=[_text(part) for part in process.argv[:ITEMS_LIMIT]],
-            lineage=[_text(exe) for exe in process.lineage],
+            exe=text(process.exe or process.comm),
+            argv=[text(part) for part in process.argv[:ITEMS_LIMIT]],
+            lineage=[text(exe) for exe in process.lineage],
         )
 
 
@@ -158,25 +156,6 @@ def _record(finding: Finding, sandbox: Expectation, seq: int, time: datetime) ->
         action="killed in the kernel" if finding.event.killed else "alert",
         sensor_tier=finding.event.tier,
     )
-
-
-def plain(value: Any, depth: int = 0) -> Any:
-    """As JSON has it, and bounded: evidence holds what an attacker chose."""
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    if isinstance(value, bytes):
-        return value[:TEXT_LIMIT].hex()
-    if isinstance(value, dict) and depth < DEPTH_LIMIT:
-        return {_text(str(k)): plain(v, depth + 1) for k, v in list(value.items())[:ITEMS_LIMIT]}
-    if isinstance(value, list | tuple | set | frozenset) and depth < DEPTH_LIMIT:
-        return [plain(item, depth + 1) for item in list(value)[:ITEMS_LIMIT]]
-    return _text(str(value))
-
-
-def _text(value: str) -> str:
-    """What is no Unicode (file names need not be) is escaped, not lost."""
-    text = value[: TEXT_LIMIT + 1].encode("utf-8", "backslashreplace").decode()
-    return text if len(value) <= TEXT_LIMIT else text[:TEXT_LIMIT] + f"... ({len(value)} characters)"
 
 
 def is_power_of_ten(count: int) -> bool:

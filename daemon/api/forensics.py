@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,10 @@ from daemon.api.problem_types import OF_ANY_CALLER
 from daemon.api.problems import NotYours, not_found
 from daemon.api.routes import Route, answer
 from daemon.forensics.evidence import Evidence, EvidenceSummary
-from daemon.forensics.store import EvidenceStore, Stored, summary_of
+from daemon.forensics.store import EvidenceStore, Stored
+
+HEAD_BYTES = 16 << 10
+START = '{"summary": '
 
 
 class EvidenceList(BaseModel):
@@ -74,3 +78,14 @@ class Forensics:
     def _visible(self, caller: Caller) -> Sequence[EvidenceSummary]:
         yours: list[Stored] = [one for one in self._store.all() if caller.may_see(one.owner_uid)]
         return [summary for one in yours if (summary := summary_of(one)) is not None]
+
+
+def summary_of(stored: Stored) -> EvidenceSummary | None:
+    """None where it has been removed since. Only the beginning of the file is read."""
+    try:
+        with stored.path.open("rb") as file:
+            head = file.read(HEAD_BYTES).decode(errors="replace")
+    except FileNotFoundError:
+        return None
+    summary, _ = json.JSONDecoder().raw_decode(head, len(START))
+    return EvidenceSummary.model_validate(summary)

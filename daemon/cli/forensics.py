@@ -85,7 +85,8 @@ def _tree(processes: list[Json]) -> Iterator[str]:
 
 def _process(process: Json, indent: str) -> Iterator[str]:
     command = " ".join(process["argv"]) or process["exe"]
-    yield f"{indent}{process['pid']} {process['state'] or 'ended'} uid {process['uid']} {clean(command)}"
+    state = f"{clean(process['state'])} uid {process['uid']}" if process["state"] else "ended"
+    yield f"{indent}{process['pid']} {state} {clean(command)}"
     for one in process["open_files"]:
         yield f"{indent}    fd {one['descriptor']} {clean(one['target'])}"
     if process["maps"]:

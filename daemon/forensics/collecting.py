@@ -4,32 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import TypeVar
+from itertools import islice
+from typing import Any
 
 import structlog
-from pydantic import TypeAdapter
 
 from daemon.audit.log import AuditLog
 from daemon.audit.record import EventType, SecurityAuditEvent
 from daemon.errors import AuditError, EngineError
-from daemon.events import Event, Process
+from daemon.events import Event
 from daemon.findings import Severity
-from daemon.forensics import changes
-from daemon.forensics.evidence import Evidence, EvidenceSummary, FileChange, ProcessEvidence, within
+from daemon.forensics.evidence import EvidenceSummary
 from daemon.forensics.store import EvidenceStore, new_id
+from daemon.forensics.task import Task, Told
 from daemon.images.child import Unscannable, run_module
 from daemon.images.confinement import Limits
-from daemon.ledger import FindingRecord, Ledger, plain
+from daemon.ledger import FindingRecord, Ledger
 from daemon.pipeline import Pipeline
 from daemon.sandbox.engine import Engine
 from daemon.sandbox.sandbox import Registry, Sandbox
-from daemon.sensors.replay import encode
 
 FLOOR = Severity.HIGH
 QUEUED = 64
@@ -37,16 +36,15 @@ AGAIN_AFTER_S = 60.0
 """Of one container: sooner only for a worse finding."""
 REMEMBERED = 2048
 READING_DEADLINE_S = 5.0
+ANSWER_BYTES = 1 << 20
 FINDINGS = 20
 PROCESSES = 256
 AMONG = 4096
 KILLED = "kill"
 """As a finding's `action` has it: nothing runs any more."""
-READER = Limits(wall_s=3.0, output_bytes=4 << 20)
+WORKER = Limits(wall_s=20.0, output_bytes=1 << 20)
 
 log = structlog.get_logger()
-T = TypeVar("T")
-_PROCESSES = TypeAdapter(list[ProcessEvidence])
 
 
 @dataclass(slots=True, eq=False)
@@ -130,79 +128,65 @@ class Forensics:
         return True
 
     async def _collect(self, case: Case) -> None:
-        container = case.record.container_id
-        sandbox = self._registry.get(case.record.sandbox_id) if case.record.sandbox_id else None
-        known = list(self._pipeline.processes.of(container, AMONG))[:PROCESSES]
         problems: list[str] = []
-        async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(_tried("processes", problems, _running(case.record)))
-            changed = tasks.create_task(_tried("changes", problems, changes.of_root(self._engine, container)))
-            present = tasks.create_task(_tried("workspace", problems, _workspace(sandbox)))
+        changed = await self._changes(case.record.container_id, problems)
         case.read.set()
-        evidence = Evidence(
-            summary=_summary(case.record),
-            findings=self._findings(container),
-            processes=_together(running.result(), known),
-            events=[],
-            changes=[*changed.result(), *present.result()],
-            problems=problems,
-        )
-        await self._tell(*await asyncio.to_thread(self._put, evidence, case.events))
-
-    def _findings(self, container: str) -> list[FindingRecord]:
-        grave = [one for one in self._ledger.of(container) if one.severity.at_least(FLOOR)]
-        return within([one.model_copy() for one in grave[-FINDINGS:]], lambda one: len(one.model_dump_json()))
-
-    def _put(self, evidence: Evidence, events: tuple[Event, ...]) -> tuple[Evidence, str]:
-        """In a thread: the whole of it takes some milliseconds."""
-        lines = within(map(encode, reversed(events)), len)
-        told = [plain(json.loads(line)) for line in reversed(lines)]
-        whole = evidence.model_copy(update={"events": told})
-        return whole, self.store.put(whole)
-
-    async def _tell(self, evidence: Evidence, sha256: str) -> None:
+        sandbox = self._registry.get(case.record.sandbox_id) if case.record.sandbox_id else None
+        summary = _summary(case.record)
+        with ExitStack() as lent:
+            workspace = _lent(sandbox, lent, problems)
+            task = Task(
+                store=self.store,
+                summary=summary,
+                findings=self._findings(case.record.container_id),
+                alive=case.record.action != KILLED,
+                known=list(islice(self._pipeline.processes.of(case.record.container_id, AMONG), PROCESSES)),
+                events=case.events,
+                changes=changed,
+                workspace=workspace,
+                problems=problems,
+            )
+            told = await _told(task)
         with suppress(AuditError):  # the log said so itself, and the file is there
-            await self._audit.record(_event(evidence, sha256))
+            await self._audit.record(_event(summary, told))
+
+    async def _changes(self, container: str, problems: list[str]) -> bytes:
+        try:
+            async with asyncio.timeout(READING_DEADLINE_S):
+                return await self._engine.changes(container, ANSWER_BYTES)
+        except (EngineError, TimeoutError) as error:
+            problems.append(f"changes: {str(error) or 'the engine took too long'}"[:300])
+            return b""
+
+    def _findings(self, container: str) -> list[dict[str, Any]]:
+        grave = [one for one in self._ledger.of(container) if one.severity.at_least(FLOOR)]
+        return [one.model_dump(mode="json") for one in grave[-FINDINGS:]]
 
 
-async def _tried(what: str, problems: list[str], reading: Awaitable[list[T]]) -> list[T]:
+def _lent(sandbox: Sandbox | None, lent: ExitStack, problems: list[str]) -> int | None:
+    if sandbox is None:
+        return None
     try:
-        async with asyncio.timeout(READING_DEADLINE_S):
-            return await reading
-    except (EngineError, Unscannable, OSError, ValueError) as error:  # TimeoutError is an OSError
-        problems.append(f"{what}: {error or f'not read within {READING_DEADLINE_S:.0f} s'}"[:300])
-        return []
+        return lent.enter_context(sandbox.workspace.lent())
+    except ValueError as error:
+        problems.append(f"workspace: {error}")
+        return None
 
 
-async def _running(record: FindingRecord) -> list[ProcessEvidence]:
-    if record.action == KILLED:
-        return []
-    return _PROCESSES.validate_json(await run_module("daemon.forensics.live", [record.container_id], READER))
+async def _told(task: Task) -> Told:
+    """By a process beside the daemon. Where it fails there is no file, and `problems` says why."""
+    descriptors = () if task.workspace is None else (task.workspace,)
+    try:
+        answer = await run_module(
+            "daemon.forensics.worker", (), WORKER, stdin=pickle.dumps(task), descriptors=descriptors
+        )
+    except Unscannable as error:
+        return Told("", 0, 0, 0, [*task.problems, f"no file was made: {error}"])
+    return Told(**json.loads(answer))
 
 
-async def _workspace(sandbox: Sandbox | None) -> list[FileChange]:
-    return await asyncio.to_thread(changes.of_workspace, sandbox.workspace) if sandbox else []
-
-
-def _together(running: list[ProcessEvidence], known: list[Process]) -> list[ProcessEvidence]:
-    """Those that run, with the arguments that they were started with; then those that have ended."""
-    by_pid = {process.pid: process for process in known}
-    alive = {process.pid for process in running}
-    for process in running:
-        if (told := by_pid.get(process.pid)) is not None:
-            process.argv = plain(told.argv)
-    ended = (_ended(process) for process in known if process.pid not in alive)
-    return [*running, *within(ended, lambda one: len(one.model_dump_json()))]
-
-
-def _ended(process: Process) -> ProcessEvidence:
-    return ProcessEvidence(
-        pid=process.pid, ppid=process.ppid, exe=plain(process.exe), argv=plain(process.argv)
-    )
-
-
-def _summary(record: FindingRecord) -> EvidenceSummary:
-    return EvidenceSummary(
+def _summary(record: FindingRecord) -> dict[str, Any]:
+    summary = EvidenceSummary(
         id=new_id(),
         time=datetime.now(UTC),
         container_id=record.container_id,
@@ -215,25 +199,16 @@ def _summary(record: FindingRecord) -> EvidenceSummary:
         severity=record.severity,
         response=record.action,
     )
+    return summary.model_dump(mode="json")
 
 
-def _event(evidence: Evidence, sha256: str) -> SecurityAuditEvent:
-    summary = evidence.summary
+def _event(summary: dict[str, Any], told: Told) -> SecurityAuditEvent:
+    named = {name: summary[name] for name in ("finding_id", "rule_id", "container_id")}
     return SecurityAuditEvent(
-        session_id=summary.session_id or summary.container_id[:32],
+        session_id=summary["session_id"] or summary["container_id"][:32],
         event_type=EventType.FORENSICS_COLLECTED,
-        severity=Severity.LOW,
-        action="recorded",
-        details={
-            "forensics_id": summary.id,
-            "sha256": sha256,
-            "finding_id": summary.finding_id,
-            "rule_id": summary.rule_id,
-            "container_id": summary.container_id,
-            "processes": len(evidence.processes),
-            "events": len(evidence.events),
-            "changes": len(evidence.changes),
-            "problems": evidence.problems,
-        },
-        sandbox_id=summary.sandbox_id,
+        severity=Severity.LOW if told.sha256 else Severity.MEDIUM,
+        action="recorded" if told.sha256 else "failed",
+        details={"forensics_id": summary["id"], **named, **asdict(told)},
+        sandbox_id=summary["sandbox_id"],
     )

@@ -1,19 +1,14 @@
-"""The content of one file of evidence, and the bounds of its parts."""
+"""The content of one file of evidence, for the API's document."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
 from daemon.findings import Severity
 from daemon.ledger import FindingRecord
-
-PART_BYTES = 256 << 10
-
-T = TypeVar("T")
 
 
 class EvidenceSummary(BaseModel):
@@ -44,17 +39,17 @@ class ProcessEvidence(BaseModel):
 
     pid: int
     ppid: int
-    pid_inside: int = 0
-    uid: int = 0
-    state: str = Field(default="", description="a letter of proc_pid_stat(5); empty where it has ended")
-    threads: int = 0
-    exe: str = ""
-    argv: list[str] = []
-    cwd: str = ""
-    root: str = ""
-    open_files: list[OpenFile] = []
-    maps: list[str] = Field(default=[], description="lines of proc_pid_maps(5)")
-    cut: bool = Field(default=False, description="there were more open files or maps than are kept")
+    pid_inside: int
+    uid: int | None
+    state: str = Field(description="a letter of proc_pid_stat(5); empty where it has ended")
+    threads: int
+    exe: str
+    argv: list[str]
+    cwd: str
+    root: str
+    open_files: list[OpenFile]
+    maps: list[str] = Field(description="lines of proc_pid_maps(5)")
+    cut: bool = Field(description="there were more open files or maps than are kept")
 
 
 class FileChange(BaseModel):
@@ -74,14 +69,3 @@ class Evidence(BaseModel):
     )
     changes: list[FileChange]
     problems: list[str] = Field(description="what could not be collected, or not in full, and why")
-
-
-def within(items: Iterable[T], size: Callable[[T], int], limit_bytes: int = PART_BYTES) -> list[T]:
-    """As many of the first as fit."""
-    kept = []
-    for item in items:
-        limit_bytes -= size(item)
-        if limit_bytes < 0:
-            break
-        kept.append(item)
-    return kept

@@ -1,4 +1,4 @@
-"""`python -m daemon.forensics.live LIMITS CONTAINER`: tells of the processes that run in a container now.
+"""`python -m daemon.forensics.live CONTAINER`: tells of the processes that run in a container now.
 
 A process of its own, because a workload can hold up who reads its memory map; then the parent ends it. Every
 process is read by a descriptor of its folder in /proc, so that no later one with its pid is taken for it, and
@@ -145,4 +145,4 @@ def _text(data: bytes) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[2])
+    main(sys.argv[1])

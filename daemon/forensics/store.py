@@ -12,14 +12,11 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-from daemon.forensics.evidence import Evidence, EvidenceSummary
+from typing import Any
 
 FILE_BYTES = 4 << 20
-HEAD_BYTES = 16 << 10
 _NAME = re.compile(r"([0-9a-f]{32})\.(\d+|none)\.json")
 _ID = re.compile(r"[0-9a-f]{32}")
-_START = '{"summary":'
 UNFINISHED = ".part"
 
 
@@ -57,14 +54,13 @@ class EvidenceStore:
                     path.unlink()
             self._trim()
 
-    def put(self, evidence: Evidence) -> str:
+    def put(self, evidence_id: str, owner_uid: int | None, evidence: dict[str, Any]) -> str:
         """Durable when it returns the file's sha256. Raises OSError; ValueError where it is too large."""
-        data = evidence.model_dump_json().encode()
+        data = json.dumps(evidence).encode()
         if len(data) > FILE_BYTES:
             raise ValueError(f"{len(data)} bytes of evidence: at most {FILE_BYTES} are kept")
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        owner = evidence.summary.owner_uid
-        name = f"{evidence.summary.id}.{'none' if owner is None else owner}.json"
+        name = f"{evidence_id}.{'none' if owner_uid is None else owner_uid}.json"
         _write(self._folder / (name + UNFINISHED), data)
         (self._folder / (name + UNFINISHED)).rename(self._folder / name)
         _sync(self._folder)
@@ -93,17 +89,6 @@ class EvidenceStore:
             victim = next(one for one in kept if one.owner_uid == greediest)
             victim.path.unlink()
             kept.remove(victim)
-
-
-def summary_of(stored: Stored) -> EvidenceSummary | None:
-    """None where it has been removed since. Only the beginning of the file is read."""
-    try:
-        with stored.path.open("rb") as file:
-            head = file.read(HEAD_BYTES).decode(errors="replace")
-    except FileNotFoundError:
-        return None
-    summary, _ = json.JSONDecoder().raw_decode(head, len(_START))
-    return EvidenceSummary.model_validate(summary)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -32,11 +32,16 @@ class Output:
 
 
 async def run_module(
-    module: str, arguments: Sequence[str], limits: Limits, *, stdin: IO[bytes] | bytes | None = None
+    module: str,
+    arguments: Sequence[str],
+    limits: Limits,
+    *,
+    stdin: IO[bytes] | bytes | None = None,
+    descriptors: Sequence[int] = (),
 ) -> bytes:
     """What the module, which confines itself, wrote to stdout. Raises Unscannable where it failed."""
     command = [sys.executable, "-s", "-E", "-m", module, limits.to_json(), *arguments]
-    done = await _run(command, limits, stdin=stdin)
+    done = await _run(command, limits, stdin=stdin, descriptors=descriptors)
     if done.code:
         raise Unscannable(f"the reader {_ending(done.code)}: {last_line(done.stderr)}")
     return done.stdout

@@ -123,6 +123,12 @@ class Workspace:
         self.close()
 
     @contextmanager
+    def lent(self) -> Iterator[int]:
+        """A descriptor of it for another process to inherit, while the block runs."""
+        with self._root() as root:
+            yield root
+
+    @contextmanager
     def _root(self) -> Iterator[int]:
         """A copy: after a `close` in another thread the number could mean another sandbox's files."""
         with self._lock:
