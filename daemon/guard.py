@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 
 import structlog
 
 from daemon.audit.record import EventType, SecurityAuditEvent
 from daemon.confinement import Confinement
-from daemon.errors import AuditError
+from daemon.errors import AuditError, ConfigError, SensorError
 from daemon.events import Enrolled, Tier
 from daemon.expectation import Expectation
 from daemon.findings import Severity
@@ -22,8 +23,9 @@ from daemon.recording import Recording
 from daemon.response import Action, Responder
 from daemon.sandbox.executor import Executor
 from daemon.sensing import Sensing
+from daemon.sensors.guard import Deny, check
 from daemon.sensors.watches import Watch as WatchedFile
-from daemon.sensors.watches import own_files, persistence_files
+from daemon.sensors.watches import canary, own_files, persistence_files
 from daemon.settings import Settings, settings_file
 from daemon.watching import Mode, Watch
 
@@ -52,6 +54,7 @@ class Guard:
         self.sensing = Sensing(self.pipeline, watched_files(settings, executor), executor.host.engine_facts)
         mode = Mode(settings.watch)
         self.sensing.watch_all = mode is not Mode.MANAGED
+        self.sensing.guarded = _guarded(settings)
         self.confinement = Confinement(self.sensing, self.pipeline, settings.dns_servers)
         self.sensing.on_enrolled = self._enrolled
         self.responder.sensing = self.sensing
@@ -131,6 +134,21 @@ def _recording(settings: Settings) -> Recording | None:
     return Recording(settings.recording_dir, settings.recordings, settings.recording_size)
 
 
+def _guarded(settings: Settings) -> dict[Path, Deny]:
+    """Raises ConfigError for one that cannot be."""
+    found = dict.fromkeys(settings.guarded_files, Deny.CONTAINERS)
+    found |= dict.fromkeys(settings.canaries, Deny.EVERYONE)
+    if relative := [path for path in found if not path.is_absolute()]:
+        raise ConfigError(f"canaries, guarded_files: {relative[0]}: write an absolute path")
+    if not found:
+        return {}
+    try:
+        check(found)
+    except SensorError as error:
+        raise ConfigError(f"canaries, guarded_files: {error}") from error
+    return found
+
+
 def watched_files(settings: Settings, executor: Executor) -> Iterable[WatchedFile]:
     config = settings_file()
     yield from own_files(
@@ -141,3 +159,4 @@ def watched_files(settings: Settings, executor: Executor) -> Iterable[WatchedFil
         engine_socket=settings.engine_socket.resolve(),
     )
     yield from persistence_files()
+    yield from map(canary, settings.canaries)

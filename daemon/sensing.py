@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
@@ -22,6 +23,7 @@ from daemon.sandbox.hostconfig import cgroup_parent
 from daemon.sensors import Sensor
 from daemon.sensors.ebpf import EbpfSensor
 from daemon.sensors.fanotify import FanotifySensor
+from daemon.sensors.guard import Deny, InodeGuard
 from daemon.sensors.inotify import InotifySensor
 from daemon.sensors.limits import LimitsSensor
 from daemon.sensors.netlink import NetlinkSensor
@@ -34,7 +36,7 @@ RESTART_S = (0.1, 1.0, 5.0, 30.0)
 """Waits before a sensor is started again; one that ran for longer than the last of them begins anew."""
 FLUSH_TURNS = 64
 LIMITS_AFTER_S = 0.05
-EVENT_SENSORS = {"ebpf", "netlink", "fanotify", "inotify"}
+EVENT_SENSORS = {"ebpf", "netlink", "fanotify", "inotify", "guard"}
 """What these lose nobody can look up later, as one can in /proc and in counters."""
 DRIVERS = ("cgroupfs", "systemd")
 ENGINES_PARENT = {"cgroupfs": ("/docker", ""), "systemd": ("/system.slice", "docker-")}
@@ -62,6 +64,8 @@ class Sensing:
         self.on_executed: Callable[[ProcessExecuted], None] = lambda _: None
         """Where the new program is in place already: fanotify asks before it is."""
         self.watch_all = False
+        self.guarded: dict[Path, Deny] = {}
+        """Files of the host whose opening is denied."""
         self.quarantined: set[str] = set()
         self.ready = asyncio.Event()
         """The best sensor of this host is attached, or there is none."""
@@ -147,8 +151,10 @@ class Sensing:
     # --- running
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled. Files are guarded before anything else is opened."""
         async with asyncio.TaskGroup() as tasks:
+            if self.guarded:
+                tasks.create_task(self._keep("guard", Tier.NETLINK, self._open_guard))
             tasks.create_task(self._processes(tasks))
             tasks.create_task(self._keep("procfs", Tier.PROCFS, self._open_procfs))
             tasks.create_task(self._keep("limits", Tier.CGROUP, self._open_limits))
@@ -230,6 +236,8 @@ class Sensing:
             await asyncio.sleep(LOSS_INTERVAL_S)
             if self.ebpf is not None:
                 self.ebpf.verify()
+            if isinstance(guard := self._sensors.get("guard"), InodeGuard):
+                self._guard(guard)
             self._pipeline.feed([self._loss(key, count) for key, count in self._new_losses()])
 
     def _new_losses(self) -> list[tuple[str, int]]:
@@ -294,6 +302,17 @@ class Sensing:
 
     async def _open_inotify(self) -> Sensor:
         return InotifySensor(self._files)
+
+    async def _open_guard(self) -> Sensor:
+        made = InodeGuard()
+        self._guard(made)
+        return made
+
+    def _guard(self, guard: InodeGuard) -> None:
+        """Whatever is at each path now; that one is gone, or is another, inotify tells."""
+        for path, deny in self.guarded.items():
+            with suppress(SensorError):
+                guard.guard(path, deny)
 
 
 async def _opened(name: str, open_sensor: Open, health: Health) -> Sensor | None:

@@ -120,6 +120,8 @@ class Settings(BaseSettings):
     on_audit_failure: Literal["refuse_launch", "continue", "kill_all"] = "refuse_launch"
     watch: Literal["managed", "labelled", "all"] = "managed"
     unmanaged_response: Literal["alert", "pause", "quarantine", "kill"] = "alert"
+    canaries: list[Path] = Field(default=[], max_length=64)
+    guarded_files: list[Path] = Field(default=[], max_length=64)
     dns_servers: list[str] = Field(default=[], max_length=8)
     retained_sandboxes: int = Field(default=100, ge=0, le=10_000)
     retained_forensics: int = Field(default=200, ge=0, le=10_000)

@@ -16,8 +16,8 @@ import stat
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 
@@ -46,6 +46,36 @@ class Deny(Enum):
     """But the daemon: of a file that has no use, such as a canary."""
     CONTAINERS = "containers"
     """Of a file that the host uses. Whoever cannot be placed is let through, and counted as undecided."""
+
+
+def check(paths: Iterable[Path]) -> None:
+    """Raises SensorError where this host, or one of the files, cannot be guarded. Nothing is, afterwards."""
+    group = Group(CLASS_CONTENT | UNLIMITED_QUEUE)
+    try:
+        for path in paths:
+            with _refusal(path):
+                _identity(path)
+                group.mark(MARK_INODE, OPEN_PERMISSION | ACCESS_PERMISSION, path)
+    finally:
+        group.close()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Device and inode. Raises OSError."""
+    status = status_of(str(path))
+    if not stat.S_ISREG(status.mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+    return status.device, status.inode
+
+
+@contextmanager
+def _refusal(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SensorError(
+            f"fanotify: {path}: {error.strerror}: it cannot be guarded: name a regular file of the host"
+        ) from error
 
 
 class InodeGuard:
@@ -84,16 +114,9 @@ class InodeGuard:
         Before a sandbox can open it: reads by a descriptor from before are denied up to Linux 6.13 only, as
         later kernels decide at the open whether to ask (file_set_fsnotify_mode_from_watchers, fs/notify).
         """
-        try:
-            status = status_of(str(path))
-            if not stat.S_ISREG(status.mode):
-                raise OSError(errno.EINVAL, "not a regular file")
-            self._guarded[status.device, status.inode] = deny
+        with _refusal(path):
+            self._guarded[_identity(path)] = deny
             self._group.mark(MARK_INODE, OPEN_PERMISSION | ACCESS_PERMISSION, path)
-        except OSError as error:
-            raise SensorError(
-                f"fanotify: {path}: {error.strerror}: it cannot be guarded: name a regular file of the host"
-            ) from error
 
     def release(self, path: Path) -> None:
         """Raises OSError. A file that was removed is released by that."""
