@@ -137,6 +137,8 @@ class Metrics:
             "sensor_lost": lambda: [_lost(name, count) for name, count in sensing.lost.items()],
             "events_unjudged": lambda: [Observation(pipeline.dropped)],
             "findings_unaudited": lambda: [Observation(responder.dropped)],
+            "forensics_dropped": lambda: [Observation(guard.forensics.dropped)],
+            "recording_dropped": lambda: [Observation(guard.recording.dropped if guard.recording else 0)],
             "detector_failures": lambda: [
                 Observation(pipeline.failures[name], {"detector": name})
                 for name in pipeline.names_of_detectors

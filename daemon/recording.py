@@ -6,6 +6,7 @@ and the file says how much is missing.
 
 from __future__ import annotations
 
+import errno
 import queue
 import re
 import threading
@@ -25,6 +26,7 @@ from daemon.sensors.replay import LINE_LIMIT_BYTES, Forgotten, Missing, Record, 
 WAITING = 200_000
 """Records that wait for the thread: some 200 MB at the most."""
 END_DEADLINE_S = 10.0
+RETRY_S = 1.0
 _NAME = re.compile(r"events-\d{8}T\d{12}Z\.jsonl")
 
 log = structlog.get_logger()
@@ -41,6 +43,7 @@ class Recording:
         self._waiting: queue.SimpleQueue[Sequence[Record] | None] = queue.SimpleQueue()
         self._accepted = self._refused = 0
         self._written = self._failed = self._told = 0  # of the thread
+        self._failed_s: float | None = None
         self._expected: dict[str, Expectation] = {}
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -72,20 +75,43 @@ class Recording:
 
     def _run(self) -> None:
         while (batch := self._waiting.get()) is not None:
+            for record in batch:
+                self._learn(record)
             try:
+                self._resume()
                 self._write(batch)
             except OSError as error:
-                self._failed += len(batch)
-                log.exception("recording failed", folder=str(self._folder), reason=error.strerror)
+                self._fail(len(batch), error)
             self._written += len(batch)
-        self._file.close()
+        self._end_file()
+
+    def _resume(self) -> None:
+        """After a failure in a new file: the last line of the old one may be torn. Raises OSError."""
+        if self._failed_s is None:
+            return
+        if time.monotonic() - self._failed_s < RETRY_S:
+            raise OSError(errno.EAGAIN, "it has just failed")
+        self._file = self._begun()
+        self._failed_s = None
+
+    def _fail(self, count: int, error: OSError) -> None:
+        """Told once, until it works again."""
+        self._failed += count
+        if self._failed_s is None:
+            log.error("recording failed", folder=str(self._folder), reason=error.strerror)
+            self._end_file()
+        if error.errno != errno.EAGAIN:
+            self._failed_s = time.monotonic()
+
+    def _end_file(self) -> None:
+        with suppress(OSError, ValueError):  # what it could not write before
+            self._file.close()
 
     def _write(self, batch: Sequence[Record]) -> None:
         if (missing := self.dropped - self._told) > 0:
             self._put(Missing(count=missing))
             self._told += missing
         for record in batch:
-            self._learn(record)
             self._put(record)
         self._file.flush()
 
@@ -110,8 +136,16 @@ class Recording:
         """A new file: with what is expected so far, so that it can be judged without those before it."""
         now_ns = time.time_ns()
         stamp = datetime.fromtimestamp(now_ns / 1e9, UTC).strftime("%Y%m%dT%H%M%S%f")
-        made = Recorder(self._folder / f"events-{stamp}Z.jsonl", self._file_bytes)
-        made.write([Started(realtime_ns=now_ns, monotonic_ns=time.monotonic_ns()), *self._expected.values()])
+        path = self._folder / f"events-{stamp}Z.jsonl"
+        made = Recorder(path, self._file_bytes)
+        started = Started(realtime_ns=now_ns, monotonic_ns=time.monotonic_ns())
+        try:
+            made.write([started, *self._expected.values()])
+        except OSError:
+            path.unlink()
+            with suppress(OSError):
+                made.close()
+            raise
         self._remove_oldest()
         return made
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import subprocess
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
@@ -53,13 +55,17 @@ WHOLE = Expectation(
 
 def records(folder: Path) -> list[list[Record]]:
     """Of each file, the oldest first."""
-    found = []
-    for path in sorted(folder.iterdir()):
-        recorded = Recorded(path)
-        found.append([record for batch in recorded.batches() for record in batch])
-        recorded.close()
-        assert recorded.malformed == 0
-    return found
+    found = [read(path) for path in sorted(folder.iterdir())]
+    assert [malformed for _, malformed in found] == [0] * len(found)
+    return [whole for whole, _ in found]
+
+
+def read(path: Path) -> tuple[list[Record], int]:
+    """And how many lines are malformed."""
+    recorded = Recorded(path)
+    found = [record for batch in recorded.batches() for record in batch]
+    recorded.close()
+    return found, recorded.malformed
 
 
 def fat(number: int) -> ProcessForked:
@@ -145,6 +151,45 @@ def test_what_is_too_large_or_too_much_is_counted_in_the_file(
     (file,) = records(tmp_path)
     assert [record.count for record in file if isinstance(record, Missing)] in ([11, 1], [12])
     assert WHOLE in file
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", tmp_path], check=True)
+    yield tmp_path
+    subprocess.run(["umount", tmp_path], check=True)
+
+
+@pytest.mark.root
+def test_a_full_disk_is_counted_and_left_behind(small_disk: Path) -> None:
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"x" * 900_000)
+    recording = Recording(small_disk, most_files=4, file_bytes=2 * MIB)
+    recording.write([fat(1)])
+    recording.write([WHOLE])
+    await_true(lambda: recording.dropped == 2)
+    ballast.unlink()
+    for number in range(1000):
+        recording.write([event(ProcessForked, time_ns=number)])
+        time.sleep(0.01)
+        if len(list(small_disk.iterdir())) == 2:
+            break
+    recording.close()
+    (before, _), (after, malformed) = [read(path) for path in sorted(small_disk.iterdir())]
+    assert [type(record) for record in before] == [Started]
+    assert malformed == 0
+    started, expected, missing, *events = after
+    assert (type(started), expected) == (Started, WHOLE)
+    assert isinstance(missing, Missing)
+    assert missing.count == recording.dropped >= 2
+    assert events
+
+
+def await_true(condition: Callable[[], bool]) -> None:
+    end_s = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < end_s
+        time.sleep(0.01)
 
 
 def test_a_folder_that_cannot_be_written_to_is_told_at_the_start(tmp_path: Path) -> None:

@@ -28,10 +28,11 @@ from daemon.images.confinement import Limits
 from daemon.ledger import FindingRecord, Ledger
 from daemon.pipeline import Pipeline
 from daemon.sandbox.engine import Engine
-from daemon.sandbox.sandbox import Registry, Sandbox
+from daemon.sandbox.sandbox import Registry
 
 FLOOR = Severity.HIGH
 QUEUED = 64
+READERS = 4
 AGAIN_AFTER_S = 60.0
 """Of one container: sooner only for a worse finding."""
 REMEMBERED = 2048
@@ -53,12 +54,21 @@ class Case:
 
     record: FindingRecord
     events: tuple[Event, ...]
+    changes: bytes = b""
+    workspace: int | None = None
+    lent: ExitStack = field(default_factory=ExitStack)
+    """Holds the workspace's descriptor."""
+    problems: list[str] = field(default_factory=list)
     read: asyncio.Event = field(default_factory=asyncio.Event)
-    """All that goes with the container has been read."""
+    """What goes with the container has been read."""
 
 
 class Forensics:
-    """`open` a case as a finding is made, `begin` it once the response is done; `run` collects."""
+    """`open` a case as a finding is made, `begin` it once the response is done; `run` does the rest.
+
+    What goes with a container is read of several at once, as its removal waits for it; files are made one
+    after the other.
+    """
 
     def __init__(
         self,
@@ -76,7 +86,8 @@ class Forensics:
         self._pipeline = pipeline
         self._ledger = ledger
         self._audit = audit
-        self._queue: asyncio.Queue[Case] = asyncio.Queue()
+        self._begun: asyncio.Queue[Case] = asyncio.Queue()
+        self._read: asyncio.Queue[Case] = asyncio.Queue()
         self._open: dict[str, Case] = {}
         self._collected: OrderedDict[str, tuple[float, Severity]] = OrderedDict()
 
@@ -85,17 +96,18 @@ class Forensics:
         container = record.container_id
         if not (self.store.enabled and container and record.severity.at_least(FLOOR)):
             return None
-        if container in self._open or not self._due(container, record.severity):
+        if container in self._open or not self._is_due(record):
             return None
         if len(self._open) >= QUEUED:
             self.dropped += 1
             log.warning("forensics not collected: too many are waiting", container=container[:12])
             return None
+        self._remember(record)
         case = self._open[container] = Case(record, self._pipeline.recent.of(container))
         return case
 
     def begin(self, case: Case) -> None:
-        self._queue.put_nowait(case)
+        self._begun.put_nowait(case)
 
     async def settled(self, container_id: str) -> None:
         """Before it is removed: what has to be read of it has been, or it has taken too long."""
@@ -107,70 +119,74 @@ class Forensics:
     async def run(self) -> None:
         """Until cancelled."""
         await asyncio.to_thread(self.store.clean)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._make_files())
+            for _ in range(READERS):
+                tasks.create_task(self._read_containers())
+
+    def _is_due(self, record: FindingRecord) -> bool:
+        before_s, worst = self._collected.get(record.container_id, (-AGAIN_AFTER_S, Severity.LOW))
+        return time.monotonic() - before_s >= AGAIN_AFTER_S or record.severity.rank > worst.rank
+
+    def _remember(self, record: FindingRecord) -> None:
+        _, worst = self._collected.pop(record.container_id, (0.0, Severity.LOW))
+        worst = max(record.severity, worst, key=lambda one: one.rank)
+        self._collected[record.container_id] = (time.monotonic(), worst)
+        if len(self._collected) > REMEMBERED:
+            self._collected.popitem(last=False)
+
+    async def _read_containers(self) -> None:
         while True:
-            case = await self._queue.get()
+            case = await self._begun.get()
+            self._lend(case)
             try:
-                await self._collect(case)
+                async with asyncio.timeout(READING_DEADLINE_S):
+                    case.changes = await self._engine.changes(case.record.container_id, ANSWER_BYTES)
+            except (EngineError, TimeoutError) as error:
+                case.problems.append(f"changes: {str(error) or 'the engine took too long'}"[:300])
+            case.read.set()
+            self._read.put_nowait(case)
+
+    def _lend(self, case: Case) -> None:
+        """The workspace, which may be gone once the sandbox is."""
+        sandbox = self._registry.get(case.record.sandbox_id) if case.record.sandbox_id else None
+        if sandbox is not None:
+            try:
+                case.workspace = case.lent.enter_context(sandbox.workspace.lent())
+            except (ValueError, OSError) as error:
+                case.problems.append(f"workspace: {error}"[:300])
+
+    async def _make_files(self) -> None:
+        while True:
+            case = await self._read.get()
+            try:
+                await self._make_file(case)
             except Exception:  # the border of one case: its trouble is not another's
                 log.exception("forensics not kept", container=case.record.container_id[:12])
             finally:
-                case.read.set()
+                case.lent.close()
                 del self._open[case.record.container_id]
 
-    def _due(self, container: str, severity: Severity) -> bool:
-        now_s = time.monotonic()
-        before_s, worst = self._collected.get(container, (-AGAIN_AFTER_S, Severity.LOW))
-        if now_s - before_s < AGAIN_AFTER_S and severity.rank <= worst.rank:
-            return False
-        self._collected[container] = (now_s, max(severity, worst, key=lambda one: one.rank))
-        if len(self._collected) > REMEMBERED:
-            self._collected.popitem(last=False)
-        return True
-
-    async def _collect(self, case: Case) -> None:
-        problems: list[str] = []
-        changed = await self._changes(case.record.container_id, problems)
-        case.read.set()
-        sandbox = self._registry.get(case.record.sandbox_id) if case.record.sandbox_id else None
-        summary = _summary(case.record)
-        with ExitStack() as lent:
-            workspace = _lent(sandbox, lent, problems)
-            task = Task(
-                store=self.store,
-                summary=summary,
-                findings=self._findings(case.record.container_id),
-                alive=case.record.action != KILLED,
-                known=list(islice(self._pipeline.processes.of(case.record.container_id, AMONG), PROCESSES)),
-                events=case.events,
-                changes=changed,
-                workspace=workspace,
-                problems=problems,
-            )
-            told = await _told(task)
+    async def _make_file(self, case: Case) -> None:
+        container = case.record.container_id
+        task = Task(
+            store=self.store,
+            summary=_summary(case.record),
+            findings=self._findings(container),
+            alive=case.record.action != KILLED,
+            known=list(islice(self._pipeline.processes.of(container, AMONG), PROCESSES)),
+            events=case.events,
+            changes=case.changes,
+            workspace=case.workspace,
+            problems=case.problems,
+        )
+        told = await _told(task)
         with suppress(AuditError):  # the log said so itself, and the file is there
-            await self._audit.record(_event(summary, told))
-
-    async def _changes(self, container: str, problems: list[str]) -> bytes:
-        try:
-            async with asyncio.timeout(READING_DEADLINE_S):
-                return await self._engine.changes(container, ANSWER_BYTES)
-        except (EngineError, TimeoutError) as error:
-            problems.append(f"changes: {str(error) or 'the engine took too long'}"[:300])
-            return b""
+            await self._audit.record(_event(task.summary, told))
 
     def _findings(self, container: str) -> list[dict[str, Any]]:
         grave = [one for one in self._ledger.of(container) if one.severity.at_least(FLOOR)]
         return [one.model_dump(mode="json") for one in grave[-FINDINGS:]]
-
-
-def _lent(sandbox: Sandbox | None, lent: ExitStack, problems: list[str]) -> int | None:
-    if sandbox is None:
-        return None
-    try:
-        return lent.enter_context(sandbox.workspace.lent())
-    except ValueError as error:
-        problems.append(f"workspace: {error}")
-        return None
 
 
 async def _told(task: Task) -> Told:

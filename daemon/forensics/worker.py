@@ -11,10 +11,10 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
-from daemon.events import Process
+from daemon.events import Process, ProcessExecuted
 from daemon.forensics import changes
 from daemon.forensics.task import Task, Told
 from daemon.plain import plain, within
@@ -33,7 +33,7 @@ def collect(task: Task) -> Told:
     running = _tried("processes", problems, lambda: _running(task))
     changed = _tried("changes", problems, lambda: changes.of_root(task.changes))
     present = _tried("workspace", problems, lambda: _workspace(task))
-    processes, events = _together(running, task.known), _events(task)
+    processes, events = _together(running, _known(task)), _events(task)
     evidence = {
         "summary": task.summary,
         "findings": task.findings,
@@ -70,14 +70,22 @@ def _workspace(task: Task) -> list[Json]:
     return [] if task.workspace is None else changes.of_workspace(task.workspace)
 
 
-def _together(running: list[Json], known: list[Process]) -> list[Json]:
+def _known(task: Task) -> dict[int, Process]:
+    """By pid, as its events tell: the table of all processes may have forgotten them in a flood."""
+    found = {process.pid: process for process in task.known}
+    for event in task.events:
+        if isinstance(event, ProcessExecuted):
+            found[event.process.pid] = replace(event.process, exe=event.file.path, argv=event.argv)
+    return found
+
+
+def _together(running: list[Json], known: dict[int, Process]) -> list[Json]:
     """Those that run, with the arguments that they were started with; then those that have ended."""
-    by_pid = {process.pid: process for process in known}
     alive = {process["pid"] for process in running}
     for process in running:
-        told = by_pid.get(process["pid"])
+        told = known.get(process["pid"])
         process["argv"] = plain(told.argv) if told else []
-    ended = (_ended(process) for process in known if process.pid not in alive)
+    ended = (_ended(process) for pid, process in known.items() if pid not in alive)
     return [*running, *within(ended, _size, PART_BYTES)]
 
 

@@ -115,7 +115,7 @@ async def test_a_collection_that_hangs_is_ended_and_told(made: Made, monkeypatch
     monkeypatch.setattr(module, "WORKER", replace(module.WORKER, wall_s=0.01))
     told = await collected(made, made.record())
     assert (told.action, told.severity, told.details["sha256"]) == ("failed", "medium", "")
-    assert "no file was made: reading it took more than" in told.details["problems"][-1]
+    assert "no file was made: it took more than" in told.details["problems"][-1]
     await made.forensics.settled(CONTAINER)
 
 
