@@ -11,6 +11,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -118,7 +119,8 @@ def _size(part: Json) -> int:
 
 
 def main() -> None:
-    os.nice(NICENESS)
+    with suppress(OSError):  # the unit's system call filter has no setpriority(2)
+        os.nice(NICENESS)
     task: Task = pickle.load(sys.stdin.buffer)  # noqa: S301  from the daemon itself
     json.dump(asdict(collect(task)), sys.stdout)
 
