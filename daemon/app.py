@@ -60,7 +60,7 @@ async def serve(settings: Settings) -> None:
         policy = load_policy([PROFILES, *settings.profile_dirs])
         listener = _listen(settings, cleanup)
         key = signing_key(settings.state_dir / "audit")
-        audit = AuditLog(settings.state_dir / "audit" / "audit.jsonl")
+        audit = AuditLog(settings.state_dir / "audit" / "audit.jsonl", settings.audit_segment_size)
         cleanup.callback(audit.close)
         engine = Engine(settings.engine_socket)
         cleanup.push_async_callback(engine.close)

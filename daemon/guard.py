@@ -10,6 +10,7 @@ from pathlib import Path
 import structlog
 
 from daemon.audit.record import EventType, SecurityAuditEvent
+from daemon.audit.segments import segments
 from daemon.confinement import Confinement
 from daemon.errors import AuditError, ConfigError, SensorError
 from daemon.events import Enrolled, Tier
@@ -25,7 +26,7 @@ from daemon.sandbox.executor import Executor
 from daemon.sensing import Sensing
 from daemon.sensors.guard import Deny, check
 from daemon.sensors.watches import Watch as WatchedFile
-from daemon.sensors.watches import canary, own_files, persistence_files
+from daemon.sensors.watches import canary, own_files, persistence_files, segment
 from daemon.settings import Settings, settings_file
 from daemon.watching import Mode, Watch
 
@@ -67,6 +68,7 @@ class Guard:
         self.watch.on_ending = self.forensics.settled
         self.sensing.on_executed = self.watch.executed
         executor.watcher = self.watch
+        executor.audit.on_segment = lambda path: self.sensing.watch_file(segment(path))
 
     def _make_forensics(self, settings: Settings, ledger: Ledger) -> Forensics:
         executor = self._executor
@@ -154,7 +156,7 @@ def watched_files(settings: Settings, executor: Executor) -> Iterable[WatchedFil
     yield from own_files(
         config=config,
         profile_dirs=settings.profile_dirs,
-        audit_log=executor.audit.path,
+        audit_log=[segment.path for segment in segments(executor.audit.path)],
         socket=settings.socket,
         engine_socket=settings.engine_socket.resolve(),
     )

@@ -314,6 +314,19 @@ class Sensing:
             with suppress(SensorError):
                 guard.guard(path, deny)
 
+    def watch_file(self, file: WatchedFile) -> None:
+        """From now on, and after a restart of the sensor."""
+        self._files.append(file)
+        if isinstance(sensor := self._sensors.get("inotify"), InotifySensor):
+            with suppress(SensorError):  # counted as not watched
+                sensor.add(file)
+
+    def unwatch_file(self, path: Path) -> None:
+        self._files = [file for file in self._files if file.path != path]
+        if isinstance(sensor := self._sensors.get("inotify"), InotifySensor):
+            with suppress(SensorError):
+                sensor.remove(path)
+
 
 async def _opened(name: str, open_sensor: Open, health: Health) -> Sensor | None:
     """None where it cannot be had now; health has the reason."""

@@ -117,6 +117,7 @@ class Settings(BaseSettings):
     profile_dirs: list[Path] = [PROFILES, Path("/etc/container-kit/profiles")]
     debug: bool = False
     security_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    audit_segment_size: Size = Field(default=64 << 20, ge=1 << 20, le=4 << 30)
     on_audit_failure: Literal["refuse_launch", "continue", "kill_all"] = "refuse_launch"
     watch: Literal["managed", "labelled", "all"] = "managed"
     unmanaged_response: Literal["alert", "pause", "quarantine", "kill"] = "alert"

@@ -20,6 +20,7 @@ from typing import Any
 import docker
 
 from daemon import ROOT
+from daemon.audit.segments import all_lines, seq_of
 from daemon.sandbox.engine import INSTANCE_LABEL
 from daemon.sandbox.executor import instance
 
@@ -111,13 +112,13 @@ class Daemon:
 
     def events(self) -> list[Any]:
         """Without the checkpoints, of which there is one a second."""
-        lines = map(json.loads, (self.state / "audit/audit.jsonl").read_text().splitlines())
+        lines = map(json.loads, all_lines(self.state / "audit/audit.jsonl"))
         return [line for line in lines if line["event_type"] != "AUDIT_CHECKPOINT"]
 
     def newest(self) -> int:
         """The number of the last event."""
-        last = (self.state / "audit/audit.jsonl").read_text().splitlines()[-1]
-        return int(json.loads(last)["seq"])
+        *_, last = all_lines(self.state / "audit/audit.jsonl")
+        return seq_of(last)
 
     def containers(self) -> int:
         """How many this daemon made that are still there, running or not; another may use the same engine."""

@@ -10,11 +10,13 @@ import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from daemon.audit.evidence import prove
 from daemon.audit.key import SigningKey, Verifier, signing_key
 from daemon.audit.log import HEAD, AuditLog
+from daemon.audit.proofs import root_from_proof
 from daemon.audit.record import EventType, SecurityAuditEvent
-from daemon.audit.tree import leaf_hash, root_from_proof
-from daemon.audit.verify import prove, verify
+from daemon.audit.tree import leaf_hash
+from daemon.audit.verify import verify
 from daemon.cli import main
 from daemon.errors import AuditError
 from daemon.findings import Severity

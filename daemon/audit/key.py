@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from daemon.audit.checkpoint import ED25519, Checkpoint, key_id, opened, sign
+from daemon.audit.checkpoint import Checkpoint, opened, sign
+from daemon.audit.note import ED25519, key_id, signed, signed_text
 from daemon.errors import AuditError
 
 CREDENTIAL = "audit-key"
@@ -56,6 +57,16 @@ class Verifier:
         """Raises AuditError unless this key signed it."""
         return opened(note, self.origin, self.public)
 
+    def text(self, note: str, kind: str) -> str:
+        """What follows the first line of a note of that kind. Raises AuditError unless this key signed it."""
+        text = signed_text(note, self.origin, self.public)
+        if text is None:
+            raise AuditError(f"the {kind} is not signed by this log's key: compare it with `audit key`")
+        heading, _, rest = text.partition("\n")
+        if heading != f"{self.origin} {kind}":
+            raise AuditError(f"what was signed is no {kind}: restore the one that this log wrote")
+        return rest
+
 
 class SigningKey:
     def __init__(self, private: Ed25519PrivateKey) -> None:
@@ -64,6 +75,10 @@ class SigningKey:
 
     def sign(self, size: int, root: bytes) -> str:
         return sign(Checkpoint(self.verifier.origin, size, root), self._private)
+
+    def sign_text(self, text: str, kind: str) -> str:
+        """A note that cannot be taken for a checkpoint: its first line names the kind as well."""
+        return signed(f"{self.verifier.origin} {kind}\n{text}\n", self.verifier.origin, self._private)
 
 
 def signing_key(folder: Path) -> SigningKey:

@@ -3,72 +3,76 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
-from pydantic import ValidationError
+import structlog
 from pydantic_core import PydanticSerializationError
 
+from daemon.audit.allocation import allocate, make_room
 from daemon.audit.appending import Appending
 from daemon.audit.key import SigningKey
+from daemon.audit.opening import opened
+from daemon.audit.reading import Reader
 from daemon.audit.record import EventType, SecurityAuditEvent
-from daemon.audit.tree import Tree
+from daemon.audit.segments import LINE_LIMIT_BYTES, prepared_path, segment_path
 from daemon.audit.writable import writable
 from daemon.errors import AuditError
 from daemon.findings import Severity
 
 REMEMBERED = 10_000
+SEGMENT_BYTES = 64 << 20
 WAITING_LIMIT_BYTES = 16 << 20
-LINE_LIMIT_BYTES = 64 * 1024
-LOCK_DEADLINE_S = 2.0
-"""The writing process of a daemon that was killed holds the lock until its last batch is on the disk."""
 HEAD = "checkpoint"
 """The file beside the log that holds the newest note: what is cut off behind it is missed."""
+
+log = structlog.get_logger()
 
 
 class AuditLog:
     """`record` returns when the event is durable; events recorded meanwhile share one fdatasync(2).
 
-    The newest REMEMBERED events are kept in memory for `since` and `follow`.
+    The newest REMEMBERED events are kept in memory for `since` and `follow`. `path` is that of the first
+    segment and stands for all; one of `segment_bytes` is sealed by the next checkpoint.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, segment_bytes: int = SEGMENT_BYTES) -> None:
         self.path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise AuditError(
-                f"{path}: the audit log cannot be opened: {error.strerror}; check the state_dir"
-            ) from error
-        _lock(path, self._file)
-        self.last_written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        found = opened(path)
+        self._lock = found.lock
+        self.last_written = found.last_written
         """Before this one was opened: the last sign of life of an earlier daemon."""
-        self._seq = self._durable = self._written = _last_seq(path)
-        self._offsets: dict[int, int] = {}
-        self.torn_bytes = _end_torn_line(path, self._file)
+        self._seq = self._durable = self._written = found.seq
+        self._reader = Reader(path)
+        self.torn_bytes = found.torn_bytes
         """What a crash had left of a line that nobody was told of, and that was cut off now."""
-        self._tree = _tree_of(path)
+        self._tree = found.tree
         self._checkpointed = 0
         """Lines under the last checkpoint, itself included."""
         self._recent: deque[SecurityAuditEvent] = deque(maxlen=REMEMBERED)
         self._batch: list[bytes] = []
         self._waiting_bytes = 0
+        self._segment_bytes = segment_bytes
         self._committing = asyncio.Lock()
-        self._appending = Appending(self._file)
+        with suppress(
+            OSError
+        ):  # a disk that is nearly full, or a file system that cannot: it will do without
+            allocate(found.segment, segment_bytes)
+        self._appending = Appending(found.segment, found.lock)
+        make_room(prepared_path(path), segment_bytes)
         self._news = asyncio.Event()
         self.on_record: Callable[[SecurityAuditEvent], None] = lambda _: None
         self.tolerant = False
         self.on_failure: Callable[[AuditError], None] = lambda _: None
         self.on_commit: Callable[[float], None] = lambda _: None
         """Told how many seconds the disk took for a batch."""
+        self.on_segment: Callable[[Path], None] = lambda _: None
+        """Told of each new one."""
 
     async def record(self, event: SecurityAuditEvent) -> SecurityAuditEvent:
         """Raises AuditError when the disk refuses it: what it is about must then not happen.
@@ -86,15 +90,37 @@ class AuditLog:
             return event
 
     async def checkpoint(self, key: SigningKey) -> None:
-        """One more line that stands for all before it, if there are new ones. Raises AuditError."""
+        """One more line that stands for all before it, if there are new ones. Raises AuditError.
+
+        In a segment that is full it is the last one, and says how the tree goes on.
+        """
         if self._tree.size == self._checkpointed:
             return
         await self._make_room()
-        note = key.sign(self._tree.size, self._tree.root())
-        event = self._take(_checkpoint(note))
-        self._checkpointed = self._tree.size
-        await self._keep(event)
+        async with self._committing:
+            note, full = key.sign(self._tree.size, self._tree.root()), self._full()
+            event = self._take(_checkpoint(note, self._tree.peaks if full else None))
+            self._checkpointed = self._tree.size
+            await self._commit()
+            sealed = full and await self._rotate(event.seq + 1)
+        self._publish(event)
         await asyncio.to_thread(self._write_head, note)
+        if sealed:
+            await asyncio.to_thread(make_room, prepared_path(self.path), self._segment_bytes)
+
+    def _full(self) -> bool:
+        return self._appending.size_bytes + self._waiting_bytes >= self._segment_bytes
+
+    async def _rotate(self, first: int) -> bool:
+        """False where there can be no new segment: then the old one grows on, until a later checkpoint."""
+        fresh = segment_path(self.path, first)
+        try:
+            await self._appending.rotate(prepared_path(self.path), fresh)
+        except OSError as error:
+            log.warning("no new segment of the audit log", reason=error.strerror)
+            return False
+        self.on_segment(fresh)
+        return True
 
     async def _make_room(self) -> None:
         if self._waiting_bytes > WAITING_LIMIT_BYTES:
@@ -173,45 +199,16 @@ class AuditLog:
 
     async def read(self, after: int, limit: int) -> list[SecurityAuditEvent]:
         """Durable events after that number, in order, at most `limit`."""
-        return await asyncio.to_thread(self._read, after, limit, self._durable)
+        return await asyncio.to_thread(self._reader.read, after, limit, self._durable)
 
     async def wait_beyond(self, seq: int) -> None:
         """Until an event after that number is durable."""
         while self._durable <= seq:
             await self._news.wait()
 
-    def _read(self, after: int, limit: int, newest: int) -> list[SecurityAuditEvent]:
-        found: list[SecurityAuditEvent] = []
-        with self.path.open("rb") as log:
-            log.seek(self._offsets.pop(after, 0))
-            while len(found) < limit and (line := log.readline(2 * LINE_LIMIT_BYTES)):
-                with suppress(ValidationError):  # a torn line
-                    event = SecurityAuditEvent.model_validate_json(line)
-                    if event.seq > newest:
-                        break
-                    if event.seq > after:
-                        found.append(event)
-            if found and len(self._offsets) < 64 and found[-1].seq <= newest:
-                self._offsets[found[-1].seq] = log.tell() if len(found) == limit else 0
-        return found
-
     def close(self) -> None:
         self._appending.close()
-        os.close(self._file)
-
-
-def _lock(path: Path, file: int) -> None:
-    """Two writers would give one number to two events, and end each other's sandboxes."""
-    deadline_s = time.monotonic() + LOCK_DEADLINE_S
-    while True:
-        try:
-            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() > deadline_s:
-                os.close(file)
-                message = f"{path}: another daemon writes it: stop it, or set another state_dir"
-                raise AuditError(message) from error
-            time.sleep(0.05)
+        os.close(self._lock)
 
 
 def _line(event: SecurityAuditEvent) -> tuple[SecurityAuditEvent, bytes]:
@@ -229,49 +226,12 @@ def _line(event: SecurityAuditEvent) -> tuple[SecurityAuditEvent, bytes]:
     return event, line
 
 
-def _checkpoint(note: str) -> SecurityAuditEvent:
+def _checkpoint(note: str, peaks: list[bytes] | None) -> SecurityAuditEvent:
+    sealing = {} if peaks is None else {"peaks": [peak.hex() for peak in peaks]}
     return SecurityAuditEvent(
         session_id="daemon",
         event_type=EventType.AUDIT_CHECKPOINT,
         severity=Severity.LOW,
         action="recorded",
-        details={"checkpoint": note},
+        details={"checkpoint": note, **sealing},
     )
-
-
-def _tree_of(path: Path) -> Tree:
-    tree = Tree()
-    with path.open("rb") as log:
-        for line in log:
-            tree.append(line.removesuffix(b"\n"))
-    return tree
-
-
-def _last_seq(path: Path) -> int:
-    """From the last whole line; 0 for a new log. Raises AuditError where there is none at the end of it."""
-    with path.open("rb") as log:
-        log.seek(max(0, path.stat().st_size - 2 * LINE_LIMIT_BYTES))
-        tail = log.read()
-    for line in reversed(tail.splitlines()):
-        with suppress(ValidationError):
-            return SecurityAuditEvent.model_validate_json(line).seq
-    if tail:
-        raise AuditError(f"{path}: ends with no audit event: move it away, and find out who wrote to it")
-    return 0
-
-
-def _end_torn_line(path: Path, file: int) -> int:
-    """What a crash left of a line, which nobody was told of, is cut off. Returns its size in bytes.
-
-    An append-only file (chattr +a) keeps it, and the next line begins anew.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as log:
-        log.seek(max(0, size - 4 * LINE_LIMIT_BYTES))
-        torn = len(log.read().rpartition(b"\n")[2])
-    if torn:
-        try:
-            os.ftruncate(file, size - torn)
-        except PermissionError:
-            os.write(file, b"\n")
-    return torn

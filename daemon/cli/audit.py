@@ -43,18 +43,21 @@ def verify(
     log: Path, key_line: str | None, against: tuple[Any, ...], prove: int | None, as_json: bool
 ) -> None:
     """Check that no line was changed, moved, added or lost. Exits 1 if one was."""
-    from daemon.audit import verify as checking
+    from daemon.audit import evidence
+    from daemon.audit.verify import verify as verified
 
     with _said():
         verifier = _verifier(log, key_line)
         if prove is not None:
-            print_json(checking.prove(log, verifier, prove))
+            print_json(evidence.prove(log, verifier, prove))
             return
-        found = checking.verify(log, verifier, [file.read() for file in against])
+        found = verified(log, verifier, [file.read() for file in against])
     if as_json:
         print_json({name: getattr(found, name) for name in found.__slots__})
     else:
         click.echo(f"{found.lines} lines, {found.sealed} of them under {found.checkpoints} checkpoints")
+        if found.retired:
+            click.echo(f"{found.retired} of them were deleted by retention; their tombstones fit")
         for problem in found.problems:
             click.secho(clean(problem), fg="red")
     click.get_current_context().exit(EXIT_BROKEN if found.problems else 0)
@@ -93,13 +96,13 @@ def _events(log: Path) -> Iterator[Any]:
     from pydantic import ValidationError
 
     from daemon.audit.record import SecurityAuditEvent
+    from daemon.audit.segments import all_lines
 
-    with log.open("rb") as lines:
-        for line in lines:
-            try:
-                yield SecurityAuditEvent.model_validate_json(line)
-            except ValidationError:
-                continue
+    for line in all_lines(log):
+        try:
+            yield SecurityAuditEvent.model_validate_json(line)
+        except ValidationError:
+            continue
 
 
 def _matches(

@@ -36,13 +36,23 @@ def canary(path: Path, sandbox: str = "") -> Watch:
     return Watch(path, "canary", sandbox, opens=True)
 
 
+def segment(path: Path) -> Watch:
+    """A file of the audit log."""
+    return Watch(path, "audit", appends=True)
+
+
 def own_files(
-    *, config: Path, profile_dirs: Iterable[Path], audit_log: Path, socket: Path, engine_socket: Path
+    *,
+    config: Path,
+    profile_dirs: Iterable[Path],
+    audit_log: Iterable[Path],
+    socket: Path,
+    engine_socket: Path,
 ) -> Iterator[Watch]:
     """What the daemon's judgement rests on, and by which others reach it."""
     yield Watch(config, "config")
     yield from (Watch(folder, "profiles", below=True) for folder in profile_dirs)
-    yield Watch(audit_log, "audit", appends=True)
+    yield from map(segment, audit_log)
     yield Watch(socket, "socket")
     yield Watch(engine_socket, "engine")
 

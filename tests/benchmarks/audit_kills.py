@@ -24,15 +24,18 @@ from daemon import ROOT
 from daemon.audit.key import signing_key
 from daemon.audit.log import AuditLog
 from daemon.audit.record import EventType, SecurityAuditEvent
+from daemon.audit.segments import all_lines, segments
 from daemon.audit.verify import verify
 from daemon.findings import Severity
 
 WRITERS = 8
 LONGEST_S = 0.15
+SEGMENT_BYTES = 256 << 10
+"""So small that many are killed while a segment begins."""
 
 
 async def record_for_ever(folder: Path) -> None:
-    key, log = signing_key(folder), AuditLog(folder / "log")
+    key, log = signing_key(folder), AuditLog(folder / "log", SEGMENT_BYTES)
 
     async def write(writer: int) -> None:
         while True:
@@ -73,9 +76,9 @@ def killed(folder: Path, number: int) -> list[str]:
 
 def campaign(folder: Path, kills: int) -> dict[str, Any]:
     told = [line for number in range(kills) for line in killed(folder, number)]
-    log = AuditLog(folder / "log")  # it cuts off what the last one left of a line
+    log = AuditLog(folder / "log", SEGMENT_BYTES)  # it cuts off what the last one left of a line
     log.close()
-    seen = Counter(json.loads(line)["id"] for line in (folder / "log").read_bytes().splitlines())
+    seen = Counter(json.loads(line)["id"] for line in all_lines(folder / "log"))
     found = verify(folder / "log", signing_key(folder).verifier)
     return {
         "kills": kills,
@@ -83,6 +86,7 @@ def campaign(folder: Path, kills: int) -> dict[str, Any]:
         "missing": len(set(told) - set(seen)),
         "twice": sum(count > 1 for count in seen.values()),
         "lines": found.lines,
+        "segments": len(segments(folder / "log")),
         "checkpoints": found.checkpoints,
         "problems": found.problems,
     }

@@ -106,7 +106,7 @@ async def test_the_daemons_own_audit_log_does_not_alarm(tmp_path: Path) -> None:
     own = own_files(
         config=tmp_path / "config.toml",
         profile_dirs=[tmp_path / "profiles"],
-        audit_log=audit.path,
+        audit_log=[audit.path],
         socket=tmp_path / "api.sock",
         engine_socket=tmp_path / "docker.sock",
     )
