@@ -22,6 +22,7 @@ from daemon.api.server import application
 from daemon.audit.key import SigningKey, signing_key
 from daemon.audit.log import AuditLog
 from daemon.audit.record import EventType, SecurityAuditEvent
+from daemon.audit.retention import Limits, Retention
 from daemon.delivery.deliveries import Deliveries
 from daemon.errors import AuditError, ConfigError, EngineError
 from daemon.findings import Severity
@@ -142,6 +143,7 @@ async def _run(
         await _record(executor, EventType.DAEMON_STARTED)
         sealing = tasks.create_task(_seal(executor.audit, key))
         sweeping = tasks.create_task(remove_leftovers(executor))
+        retaining = tasks.create_task(_retention(settings, executor.audit, key, deliveries, guard).run())
         watchdog = tasks.create_task(systemd.watchdog(lambda: None))
         gc.collect()
         gc.freeze()  # what is there now stays: no collection in the midst of a launch walks through it again
@@ -158,6 +160,7 @@ async def _run(
         alerting.cancel()
         measuring.cancel()
         sealing.cancel()
+        retaining.cancel()
         following.cancel()
     await _record(executor, EventType.DAEMON_STOPPED)
     await executor.audit.checkpoint(key)
@@ -169,6 +172,20 @@ async def _seal(audit: AuditLog, key: SigningKey) -> None:
         await asyncio.sleep(CHECKPOINT_INTERVAL_S)
         with suppress(AuditError):  # whoever recorded the events was told
             await audit.checkpoint(key)
+
+
+def _retention(
+    settings: Settings, audit: AuditLog, key: SigningKey, deliveries: Deliveries, guard: Guard
+) -> Retention:
+    limits = Limits(
+        settings.audit_keep_size,
+        settings.audit_keep_days,
+        settings.audit_limit_size,
+        settings.audit_limit_days,
+    )
+    retention = Retention(audit, key, limits, deliveries.read_up_to)
+    retention.on_delete = guard.sensing.unwatch_file  # else it would be told as tampering
+    return retention
 
 
 async def _tell_recovery(audit: AuditLog) -> None:

@@ -117,7 +117,11 @@ class Settings(BaseSettings):
     profile_dirs: list[Path] = [PROFILES, Path("/etc/container-kit/profiles")]
     debug: bool = False
     security_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    audit_segment_size: Size = Field(default=64 << 20, ge=1 << 20, le=4 << 30)
+    audit_segment_size: Size = Field(default=64 << 20, ge=64 << 10, le=4 << 30)
+    audit_keep_size: Size = Field(default=0, ge=0)
+    audit_keep_days: int = Field(default=0, ge=0, le=36_500)
+    audit_limit_size: Size = Field(default=0, ge=0)
+    audit_limit_days: int = Field(default=0, ge=0, le=36_500)
     on_audit_failure: Literal["refuse_launch", "continue", "kill_all"] = "refuse_launch"
     watch: Literal["managed", "labelled", "all"] = "managed"
     unmanaged_response: Literal["alert", "pause", "quarantine", "kill"] = "alert"

@@ -96,6 +96,12 @@ class Delivery:
         return self._cursor.seq
 
     @property
+    def read_up_to(self) -> int:
+        """What the receiver has for good: an event up to there is never asked for again."""
+        begin = self._unsure[0]
+        return begin if self._cursor.new else min(begin, self._cursor.seq)
+
+    @property
     def lag_events(self) -> int:
         return max(0, self._audit.newest - self._position)
 

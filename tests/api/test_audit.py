@@ -58,3 +58,21 @@ def test_checkpoints_are_streamed_to_who_asks_for_them(tmp_path: Path) -> None:
         unasked = running.request("GET", "/v1/events").body
     assert b"event: AUDIT_CHECKPOINT" in asked
     assert b"event: AUDIT_CHECKPOINT" not in unasked
+
+
+def test_it_goes_on_in_new_files_and_old_ones_are_retired(tmp_path: Path, image: str) -> None:
+    """While it runs, and its own deletions are no tampering."""
+    limits = 'audit_segment_size = "64k"\naudit_limit_size = "150k"\n'
+    with daemon(tmp_path, limits) as running:
+        log = running.state / "audit/audit.jsonl"
+        deadline_s = time.monotonic() + DEADLINE_S
+        while log.exists():
+            assert time.monotonic() < deadline_s
+            blocked = running.run(image, *["x" * 250] * 16, profile="default", runtime="none-such")
+        assert running.run(image, "true")["exit_code"] == 0
+        items = running.request("GET", "/v1/findings").json()["items"]
+        assert [item for item in items if item["rule_id"] == "daemon-tampering"] == []
+    assert blocked
+    found = verified(running)
+    assert found.problems == []
+    assert found.retired > 0

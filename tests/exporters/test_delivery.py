@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
+from daemon.audit.key import signing_key
 from daemon.audit.log import AuditLog
 from daemon.audit.record import EventType, SecurityAuditEvent
+from daemon.audit.retention import Limits, Retention
+from daemon.audit.segments import segments
 from daemon.delivery.backoff import Backoff
 from daemon.delivery.cursor import Cursor
 from daemon.delivery.dead_letters import DeadLetters
@@ -302,4 +305,28 @@ async def test_one_exporter_that_hangs_keeps_no_other_waiting(tmp_path: Path) ->
         for task in tasks_:
             task.cancel()
     assert other.state.cursor == 0
+    case.audit.close()
+
+
+async def test_it_goes_on_over_segments_and_what_it_has_read_may_be_retired(tmp_path: Path) -> None:
+    case = Case(tmp_path, batch_events=7, event_types=[EventType.SECURITY_VIOLATION])
+    key = signing_key(tmp_path / "key")
+    case.audit._segment_bytes = 4096
+    retention = Retention(case.audit, key, Limits(keep_bytes=1), lambda: case.delivery.read_up_to)
+    for number in range(30):
+        await record(case.audit, [event(number)])
+        await case.audit.checkpoint(key)
+    await retention.step()
+    assert case.delivery.read_up_to == 0
+    first, second, *_ = segments(case.audit.path)
+    while (reached := case.delivery.read_up_to) < case.audit.newest:
+        await retention.step()
+        kept = [one.first for one in segments(case.audit.path)]
+        assert kept[0] <= reached + 1 or len(kept) == 1
+        await case.steps(1)
+        case.delivery = case.begin()  # it is stopped and started
+    assert first.path != second.path
+    assert not second.path.exists()
+    assert case.receiver.numbers == list(range(30))
+    assert case.delivery.state.missed == 0
     case.audit.close()
