@@ -61,7 +61,11 @@ async def serve(settings: Settings) -> None:
         policy = load_policy([PROFILES, *settings.profile_dirs])
         listener = _listen(settings, cleanup)
         key = signing_key(settings.state_dir / "audit")
-        audit = AuditLog(settings.state_dir / "audit" / "audit.jsonl", settings.audit_segment_size)
+        audit = AuditLog(
+            settings.state_dir / "audit" / "audit.jsonl",
+            settings.audit_segment_size,
+            settings.audit_reserve_size,
+        )
         cleanup.callback(audit.close)
         engine = Engine(settings.engine_socket)
         cleanup.push_async_callback(engine.close)

@@ -118,6 +118,7 @@ class Settings(BaseSettings):
     debug: bool = False
     security_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     audit_segment_size: Size = Field(default=64 << 20, ge=64 << 10, le=4 << 30)
+    audit_reserve_size: Size = Field(default=1 << 20, ge=0, le=1 << 30)
     audit_keep_size: Size = Field(default=0, ge=0)
     audit_keep_days: int = Field(default=0, ge=0, le=36_500)
     audit_limit_size: Size = Field(default=0, ge=0)

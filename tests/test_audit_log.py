@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from daemon.audit import log as audit_log
+from daemon.audit.key import signing_key
 from daemon.audit.log import AuditLog
 from daemon.audit.record import EventType, SecurityAuditEvent
 from daemon.errors import AuditError
@@ -170,6 +171,46 @@ async def test_when_its_writing_process_is_killed_nothing_is_lost_or_written_twi
                 os.kill(log._appending.pid, signal.SIGKILL)
     log.close()
     assert [line["seq"] for line in lines(tmp_path / "log")] == list(range(1, 101))
+
+
+async def test_who_follows_hears_of_all_in_their_order(tmp_path: Path) -> None:
+    log, key, heard = AuditLog(tmp_path / "log"), signing_key(tmp_path), list[int]()
+
+    async def follow() -> None:
+        async for one in log.follow(0):
+            heard.append(one.seq)
+
+    async def write() -> None:
+        for _ in range(40):
+            await log.record(event())
+
+    async with asyncio.TaskGroup() as tasks:
+        following = tasks.create_task(follow())
+        async with asyncio.TaskGroup() as writing:
+            for _ in range(8):
+                writing.create_task(write())
+            for _ in range(20):
+                await log.checkpoint(key)
+                await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
+        following.cancel()
+    assert heard == list(range(1, log.newest + 1))
+    log.close()
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_caller_who_goes_away_leaves_the_log_whole(tmp_path: Path, turns: int) -> None:
+    log = AuditLog(tmp_path / "log")
+    await log.record(event())
+    async with asyncio.TaskGroup() as tasks:
+        gone = tasks.create_task(log.record(event("gone")))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        gone.cancel()
+    await log.record(event())
+    log.close()
+    seqs = [line["seq"] for line in lines(log.path)]
+    assert seqs == list(range(1, len(seqs) + 1))
 
 
 def test_what_was_said_to_be_durable_outlives_the_daemon(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class Appending:
         try:
             await self._ordered(ROTATE, os.fsencode(prepared) + b"\0" + os.fsencode(target))
             fresh = os.open(target, OPEN_FLAGS, 0o600)
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             self._restart()  # in the old one, whatever it had begun
             _remove_empty(target)
             raise
@@ -55,6 +55,9 @@ class Appending:
                 number = await self._exchange(HEADER.pack(kind, len(data)) + data)
             except (OSError, EOFError):
                 self._restart()
+            except asyncio.CancelledError:
+                self._restart()  # it may have been written, and whoever waits for it is not told so
+                raise
             else:
                 if number:
                     raise OSError(number, os.strerror(number))
@@ -85,7 +88,8 @@ class Appending:
     def _restart(self) -> None:
         """What the dead one had written of a batch that nobody was told of is written anew."""
         self._stop()
-        writer.cut(self._segment, self.size_bytes)
+        if os.fstat(self._segment).st_size != self.size_bytes:
+            writer.cut(self._segment, self.size_bytes)
         self._start()
 
     def _stop(self) -> None:

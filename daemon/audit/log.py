@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import time
 from collections import deque
@@ -10,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import structlog
 from pydantic_core import PydanticSerializationError
@@ -20,13 +22,15 @@ from daemon.audit.key import SigningKey
 from daemon.audit.opening import opened
 from daemon.audit.reading import Reader
 from daemon.audit.record import EventType, SecurityAuditEvent
-from daemon.audit.segments import LINE_LIMIT_BYTES, prepared_path, segment_path
+from daemon.audit.reserve import FULL, Reserve
+from daemon.audit.segments import LINE_LIMIT_BYTES, prepared_path, reserve_path, segment_path
 from daemon.audit.writable import writable
 from daemon.errors import AuditError
 from daemon.findings import Severity
 
 REMEMBERED = 10_000
 SEGMENT_BYTES = 64 << 20
+RESERVE_BYTES = 1 << 20
 WAITING_LIMIT_BYTES = 16 << 20
 HEAD = "checkpoint"
 """The file beside the log that holds the newest note: what is cut off behind it is missed."""
@@ -41,13 +45,15 @@ class AuditLog:
     segment and stands for all; one of `segment_bytes` is sealed by the next checkpoint.
     """
 
-    def __init__(self, path: Path, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(
+        self, path: Path, segment_bytes: int = SEGMENT_BYTES, reserve_bytes: int = RESERVE_BYTES
+    ) -> None:
         self.path = path
         found = opened(path)
         self._lock = found.lock
         self.last_written = found.last_written
         """Before this one was opened: the last sign of life of an earlier daemon."""
-        self._seq = self._durable = self._written = found.seq
+        self._seq = self._written = found.seq
         self._reader = Reader(path)
         self.torn_bytes = found.torn_bytes
         """What a crash had left of a line that nobody was told of, and that was cut off now."""
@@ -56,15 +62,22 @@ class AuditLog:
         """Lines under the last checkpoint, itself included."""
         self._recent: deque[SecurityAuditEvent] = deque(maxlen=REMEMBERED)
         self._batch: list[bytes] = []
+        self._unpublished: list[SecurityAuditEvent] = []
         self._waiting_bytes = 0
         self._segment_bytes = segment_bytes
+        self._room_bytes = segment_bytes + segment_bytes // 8
+        """It grows on until the next checkpoint."""
         self._committing = asyncio.Lock()
         with suppress(
             OSError
         ):  # a disk that is nearly full, or a file system that cannot: it will do without
-            allocate(found.segment, segment_bytes)
+            allocate(found.segment, self._room_bytes)
         self._appending = Appending(found.segment, found.lock)
-        make_room(prepared_path(path), segment_bytes)
+        self._reserve = Reserve(reserve_path(path), reserve_bytes)
+        self._short = False
+        """The disk is full, and the reserve in use."""
+        self._regaining = asyncio.Lock()
+        make_room(prepared_path(path), self._room_bytes)
         self._news = asyncio.Event()
         self.on_record: Callable[[SecurityAuditEvent], None] = lambda _: None
         self.tolerant = False
@@ -75,14 +88,18 @@ class AuditLog:
         """Told of each new one."""
 
     async def record(self, event: SecurityAuditEvent) -> SecurityAuditEvent:
-        """Raises AuditError when the disk refuses it: what it is about must then not happen.
+        """Raises AuditError when the disk refuses it, or has taken it on the reserve: what it is about must
+        then not happen.
 
         Unless `tolerant`: then it returns, and the event is written once there is room, or lost beyond
         WAITING_LIMIT_BYTES.
         """
         try:
+            await self._regain()
             await self._make_room()
-            return await self._keep(self._take(event))
+            kept = await self._keep(self._take(event))
+            self._require_room()
+            return kept
         except AuditError as error:
             self.on_failure(error)
             if not self.tolerant:
@@ -103,10 +120,11 @@ class AuditLog:
             self._checkpointed = self._tree.size
             await self._commit()
             sealed = full and await self._rotate(event.seq + 1)
-        self._publish(event)
         await asyncio.to_thread(self._write_head, note)
+        if not (self._reserve.held or self._short):
+            await asyncio.to_thread(self._reserve.take)
         if sealed:
-            await asyncio.to_thread(make_room, prepared_path(self.path), self._segment_bytes)
+            await asyncio.to_thread(make_room, prepared_path(self.path), self._room_bytes)
 
     def _full(self) -> bool:
         return self._appending.size_bytes + self._waiting_bytes >= self._segment_bytes
@@ -133,6 +151,7 @@ class AuditLog:
         self._seq += 1
         self._tree.append(line)
         self._batch.append(line + b"\n")
+        self._unpublished.append(event)
         self._waiting_bytes += len(self._batch[-1])
         return event
 
@@ -142,22 +161,53 @@ class AuditLog:
         async with self._committing:
             if event.seq > self._written:
                 await self._commit()
-        self._publish(event)
         return event
 
     async def _commit(self) -> None:
         """Raises AuditError."""
+        try:
+            await self._write()
+        except OSError as error:
+            await self._write_on_reserve(error)
+
+    async def _write_on_reserve(self, full: OSError) -> None:
+        """What waits, and that the disk is full. Raises AuditError."""
+        if full.errno not in FULL or not self._reserve.give_back():
+            raise self._failed(full) from full
+        self._short = True
+        self._take(_own(EventType.AUDIT_FAILED, Severity.CRITICAL, reason=full.strerror))
+        try:
+            await self._write()
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> AuditError:
+        return AuditError(f"{self.path}: cannot be written: {error.strerror}; free space or repair the disk")
+
+    def _require_room(self) -> None:
+        if self._short:
+            reason = os.strerror(errno.ENOSPC)
+            raise AuditError(f"{self.path}: {reason}: it was written on the last reserve; free space")
+
+    async def _regain(self) -> None:
+        """Once there is room for a reserve again, all is well. Raises AuditError."""
+        if not self._short or self._regaining.locked():
+            return
+        async with self._regaining:
+            if await asyncio.to_thread(self._reserve.take):
+                self._short = False
+                reason = "the disk was full, and has room again"
+                await self._keep(self._take(_own(EventType.AUDIT_RECOVERED, Severity.MEDIUM, reason=reason)))
+
+    async def _write(self) -> None:
+        """Raises OSError."""
         count, newest = len(self._batch), self._seq
         data, begin_s = b"".join(self._batch), time.monotonic()
-        try:
-            await self._appending.append(data)
-        except OSError as error:
-            raise AuditError(
-                f"{self.path}: cannot be written: {error.strerror}; free space or repair the disk"
-            ) from error
+        await self._appending.append(data)
         del self._batch[:count]
         self._written = newest
         self._waiting_bytes -= len(data)
+        self._publish(count)
         self.on_commit(time.monotonic() - begin_s)
 
     def _write_head(self, note: str) -> None:
@@ -167,10 +217,12 @@ class AuditLog:
             head.with_suffix(".new").write_text(note, encoding="utf-8")
             head.with_suffix(".new").replace(head)
 
-    def _publish(self, event: SecurityAuditEvent) -> None:
-        self._recent.append(event)
-        self._durable = max(self._durable, event.seq)
-        self.on_record(event)
+    def _publish(self, count: int) -> None:
+        """In their order: who follows must not hear of a later one first."""
+        published, self._unpublished = self._unpublished[:count], self._unpublished[count:]
+        self._recent.extend(published)
+        for event in published:
+            self.on_record(event)
         news, self._news = self._news, asyncio.Event()
         news.set()
 
@@ -182,11 +234,11 @@ class AuditLog:
     @property
     def oldest_remembered(self) -> int:
         """`since` and `follow` have no earlier one; those are in the file."""
-        return min((event.seq for event in self._recent), default=self._seq + 1)
+        return self._recent[0].seq if self._recent else self._seq + 1
 
     def since(self, seq: int) -> list[SecurityAuditEvent]:
         """Remembered events after `seq`, oldest first."""
-        return sorted((event for event in self._recent if event.seq > seq), key=lambda event: event.seq)
+        return [event for event in self._recent if event.seq > seq]
 
     async def follow(self, seq: int) -> AsyncIterator[SecurityAuditEvent]:
         """The same, and then each new one as it becomes durable. Ends with its consumer."""
@@ -199,11 +251,11 @@ class AuditLog:
 
     async def read(self, after: int, limit: int) -> list[SecurityAuditEvent]:
         """Durable events after that number, in order, at most `limit`."""
-        return await asyncio.to_thread(self._reader.read, after, limit, self._durable)
+        return await asyncio.to_thread(self._reader.read, after, limit, self._written)
 
     async def wait_beyond(self, seq: int) -> None:
         """Until an event after that number is durable."""
-        while self._durable <= seq:
+        while self._written <= seq:
             await self._news.wait()
 
     def close(self) -> None:
@@ -228,10 +280,11 @@ def _line(event: SecurityAuditEvent) -> tuple[SecurityAuditEvent, bytes]:
 
 def _checkpoint(note: str, peaks: list[bytes] | None) -> SecurityAuditEvent:
     sealing = {} if peaks is None else {"peaks": [peak.hex() for peak in peaks]}
+    return _own(EventType.AUDIT_CHECKPOINT, Severity.LOW, checkpoint=note, **sealing)
+
+
+def _own(event_type: EventType, severity: Severity, **details: Any) -> SecurityAuditEvent:
+    """Of the log itself."""
     return SecurityAuditEvent(
-        session_id="daemon",
-        event_type=EventType.AUDIT_CHECKPOINT,
-        severity=Severity.LOW,
-        action="recorded",
-        details={"checkpoint": note, **sealing},
+        session_id="daemon", event_type=event_type, severity=severity, action="recorded", details=details
     )

@@ -40,6 +40,11 @@ def prepared_path(log: Path) -> Path:
     return log.with_name(f"{log.name}.next")
 
 
+def reserve_path(log: Path) -> Path:
+    """Room on the disk for the last events."""
+    return log.with_name(f"{log.name}.reserve")
+
+
 def history(log: Path) -> list[Segment]:
     """All segments in their order, also the retired. One that is still there counts as not retired."""
     ending = f"{re.escape(log.suffix)}|{re.escape(TOMBSTONE)}"

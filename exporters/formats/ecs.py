@@ -36,6 +36,7 @@ KINDS: dict[EventType, Kind] = {
     EventType.ACCESS_DENIED: ("api", "denied", "failure"),
     EventType.DETECTOR_FAILED: ("process", "info", "failure"),
     EventType.EXPORTER_FAILED: ("process", "info", "failure"),
+    EventType.AUDIT_FAILED: ("process", "info", "failure"),
     EventType.DAEMON_STARTED: ("process", "start", "success"),
     EventType.DAEMON_STOPPED: ("process", "end", "success"),
 }

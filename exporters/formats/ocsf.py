@@ -31,6 +31,7 @@ FAILURES = {
     EventType.ACCESS_DENIED,
     EventType.DETECTOR_FAILED,
     EventType.EXPORTER_FAILED,
+    EventType.AUDIT_FAILED,
 }
 
 
