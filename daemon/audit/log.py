@@ -234,7 +234,7 @@ class AuditLog:
     @property
     def oldest_remembered(self) -> int:
         """`since` and `follow` have no earlier one; those are in the file."""
-        return self._recent[0].seq if self._recent else self._seq + 1
+        return self._recent[0].seq if self._recent else self._written + 1
 
     def since(self, seq: int) -> list[SecurityAuditEvent]:
         """Remembered events after `seq`, oldest first."""

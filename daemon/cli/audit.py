@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -16,6 +16,7 @@ from daemon.cli.show import clean, print_json
 
 STATE_DIR = "/var/lib/container-kit"
 EXIT_BROKEN = 1
+EXPORT_LINE_LIMIT = 4 << 20
 
 
 @click.group()
@@ -69,6 +70,39 @@ def key(log: Path) -> None:
     """Print the key that verifies checkpoints: keep it where this host cannot change it."""
     with _said():
         click.echo(str(_verifier(log, None)))
+
+
+@audit.command()
+@click.option("--first", type=click.IntRange(1), default=1, show_default=True, help="Number of an event.")
+@click.option("--last", type=click.IntRange(1), help="Default: the newest that a checkpoint stands for.")
+@click.option("--against", multiple=True, type=click.File("r"), help="An older checkpoint to go on from.")
+@click.pass_obj
+def export(log: Path, first: int, last: int | None, against: tuple[Any, ...]) -> None:
+    """Print a range of events with what proves it to somebody who has no more than the key."""
+    from daemon.audit.export import export as exported
+
+    with _said():
+        for line in exported(log, _verifier(log, None), first, last, [file.read() for file in against]):
+            click.echo(line)
+
+
+@audit.command()
+@click.argument("file", type=click.File("rb"))
+@click.option("--key", "key_line", required=True, help="What `audit key` printed, from the host itself.")
+@click.option("--against", multiple=True, type=click.File("r"), help="A checkpoint that was kept.")
+def check(file: BinaryIO, key_line: str, against: tuple[Any, ...]) -> None:
+    """Check a file of `audit export`, without the log. Exits 1 unless all of it is proved."""
+    from daemon.audit.export import check as checked
+    from daemon.audit.key import Verifier
+    from daemon.errors import AuditError
+
+    try:
+        lines = (line.removesuffix(b"\n") for line in iter(lambda: file.readline(EXPORT_LINE_LIMIT), b""))
+        header, _ = checked(lines, Verifier.parse(key_line), [one.read() for one in against])
+    except AuditError as error:
+        click.secho(clean(str(error)), fg="red")
+        click.get_current_context().exit(EXIT_BROKEN)
+    click.echo(f"events {header.first} to {header.last}: {header.lines} lines, as they were signed")
 
 
 @audit.command()

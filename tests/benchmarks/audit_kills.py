@@ -2,7 +2,8 @@
 
 A child process records events on one audit log, prints the id of each once it is durable, and is killed with
 SIGKILL at a random moment; the next one goes on. In the end every printed id must be in the log, once, and
-the log must be whole. Every third time its writing process is killed first. Prints one line of JSON last.
+the log must be whole. Every third time its writing process is killed first. LANES logs at once share the
+kills. Prints one line of JSON last.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from daemon.audit.segments import all_lines, segments
 from daemon.audit.verify import verify
 from daemon.findings import Severity
 
-WRITERS = 8
+WRITERS, LANES = 8, 4
 LONGEST_S = 0.15
 SEGMENT_BYTES = 256 << 10
 """So small that many are killed while a segment begins."""
@@ -59,6 +61,13 @@ async def record_for_ever(folder: Path) -> None:
             await log.checkpoint(key)
 
 
+async def seal(folder: Path) -> None:
+    """What the last one left of a line is cut off, and all the rest stands under a checkpoint."""
+    log = AuditLog(folder / "log", SEGMENT_BYTES)
+    await log.checkpoint(signing_key(folder))
+    log.close()
+
+
 def killed(folder: Path, number: int) -> list[str]:
     """What one child was told is durable."""
     command = [sys.executable, "-m", "tests.benchmarks.audit_kills", "--record", str(folder)]
@@ -76,8 +85,7 @@ def killed(folder: Path, number: int) -> list[str]:
 
 def campaign(folder: Path, kills: int) -> dict[str, Any]:
     told = [line for number in range(kills) for line in killed(folder, number)]
-    log = AuditLog(folder / "log", SEGMENT_BYTES)  # it cuts off what the last one left of a line
-    log.close()
+    asyncio.run(seal(folder))
     seen = Counter(json.loads(line)["id"] for line in all_lines(folder / "log"))
     found = verify(folder / "log", signing_key(folder).verifier)
     return {
@@ -92,12 +100,21 @@ def campaign(folder: Path, kills: int) -> dict[str, Any]:
     }
 
 
+def campaigns(folder: Path, kills: int) -> dict[str, Any]:
+    """The sums of all lanes."""
+    folders = [folder / str(lane) for lane in range(min(LANES, kills))]
+    shares = [kills // len(folders) + (lane < kills % len(folders)) for lane in range(len(folders))]
+    with ThreadPoolExecutor(len(folders)) as pool:
+        lanes = list(pool.map(campaign, folders, shares))
+    return {name: sum((lane[name] for lane in lanes), start=type(lanes[0][name])()) for name in lanes[0]}
+
+
 def main() -> None:
     if sys.argv[1:2] == ["--record"]:
         asyncio.run(record_for_ever(Path(sys.argv[2])))
         return
     with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps(campaign(Path(folder), int(sys.argv[1]) if len(sys.argv) > 1 else 1000)))
+        print(json.dumps(campaigns(Path(folder), int(sys.argv[1]) if len(sys.argv) > 1 else 1000)))
 
 
 if __name__ == "__main__":
