@@ -160,11 +160,12 @@ class InotifySensor:
         watch = self._places.watch_of(folder, name)
         if mask & _NAMES and (watch is not None or path in self._places.above):
             self._look_soon()
-        if watch is not None and self._matters(path, change, watch):
+        arrived = bool(mask & (pyinotify.IN_CREATE | pyinotify.IN_MOVED_TO))
+        if watch is not None and self._matters(path, change, watch, arrived=arrived):
             self._found[path, change] = watch
 
-    def _matters(self, path: str, change: str, watch: Watch) -> bool:
-        """Not an open of what lies beside a canary, the growth of a log, or what was told of by looking."""
+    def _matters(self, path: str, change: str, watch: Watch, *, arrived: bool) -> bool:
+        """Not an open of what lies beside a canary, the growth of a log, or what had come already."""
         before, now = self._states.get(path), _state(path)
         if path in self._places.files:
             self._states[path] = now
@@ -172,7 +173,7 @@ class InotifySensor:
             return watch.opens
         if change == "modified" and watch.appends:
             return before is None or now is None or now.st_size < before.st_size
-        return not (change == "created" and _same(before, now))
+        return not (arrived and _same(before, now))
 
     def _look_soon(self) -> None:
         """At most so often: whoever owns a watched folder can change it as fast as he likes."""

@@ -11,14 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from daemon.audit.key import signing_key
 from daemon.audit.log import AuditLog
 from daemon.audit.record import EventType, SecurityAuditEvent
+from daemon.audit.retention import Limits, Retention
+from daemon.audit.segments import segments
 from daemon.errors import SensorError
 from daemon.events import HostFileChanged
 from daemon.findings import Severity
 from daemon.sensors import inotify, watches
 from daemon.sensors.inotify import InotifySensor
-from daemon.sensors.watches import Watch, canary, own_files, persistence_files
+from daemon.sensors.watches import Watch, canary, own_files, persistence_files, segment
 from tests.sensors.collecting import Events, collecting, eventually
 from tests.sensors.conftest import Start
 
@@ -102,7 +105,8 @@ async def test_a_log(tmp_path: Path, file: Path, act: Callable[[Path], object], 
 
 
 async def test_the_daemons_own_audit_log_does_not_alarm(tmp_path: Path) -> None:
-    audit = AuditLog(tmp_path / "audit" / "audit.jsonl")
+    """Nor do its new segments, nor those that it deletes."""
+    audit, key = AuditLog(tmp_path / "audit" / "audit.jsonl", 4096), signing_key(tmp_path)
     own = own_files(
         config=tmp_path / "config.toml",
         profile_dirs=[tmp_path / "profiles"],
@@ -110,7 +114,11 @@ async def test_the_daemons_own_audit_log_does_not_alarm(tmp_path: Path) -> None:
         socket=tmp_path / "api.sock",
         engine_socket=tmp_path / "docker.sock",
     )
-    async with collecting(InotifySensor(own)) as events:
+    sensor = InotifySensor(own)
+    audit.on_segment = lambda path: sensor.add(segment(path))
+    retention = Retention(audit, key, Limits(limit_bytes=8192), lambda: 0)
+    retention.on_delete = sensor.remove
+    async with collecting(sensor) as events:
         for number in range(50):
             await audit.record(
                 SecurityAuditEvent(
@@ -120,13 +128,32 @@ async def test_the_daemons_own_audit_log_does_not_alarm(tmp_path: Path) -> None:
                     action="recorded",
                 )
             )
+            await audit.checkpoint(key)
+        await retention.step()
         await asyncio.sleep(0.1)
         assert events == []
-        os.truncate(audit.path, 100)
+        last = segments(audit.path)[-1].path
+        os.truncate(last, 100)
         await eventually(lambda: events)
     audit.close()
     (told,) = events.of(HostFileChanged)
-    assert (told.path, told.change, told.role) == (str(audit.path), "modified", "audit")
+    assert (told.path, told.change, told.role) == (str(last), "modified", "audit")
+    assert last != audit.path
+    assert not audit.path.exists()
+
+
+async def test_what_came_just_before_it_was_watched_is_no_change(tmp_path: Path) -> None:
+    (tmp_path / "first").touch()
+    (tmp_path / "prepared").touch()
+    sensor = InotifySensor([segment(tmp_path / "first")])
+    async with collecting(sensor) as events:
+        (tmp_path / "prepared").rename(tmp_path / "second")
+        sensor.add(segment(tmp_path / "second"))
+        await asyncio.sleep(0.1)
+        assert events == []
+        (tmp_path / "second").unlink()
+        await eventually(lambda: events)
+    assert [told.change for told in events.of(HostFileChanged)] == ["deleted"]
 
 
 class TestMissing:
