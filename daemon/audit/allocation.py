@@ -26,6 +26,8 @@ def make_room(path: Path, size_bytes: int) -> bool:
     except OSError:
         return False
     try:
+        if os.fstat(descriptor).st_size:
+            os.ftruncate(descriptor, 0)  # it is not the daemon's
         allocate(descriptor, size_bytes)
     except OSError:
         path.unlink()
