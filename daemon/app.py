@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from daemon.audit.log import AuditLog
 from daemon.audit.record import EventType, SecurityAuditEvent
 from daemon.audit.retention import Limits, Retention
 from daemon.delivery.deliveries import Deliveries
+from daemon.delivery.delivery import Delivery
 from daemon.errors import AuditError, ConfigError, EngineError
 from daemon.findings import Severity
 from daemon.guard import Guard
@@ -147,7 +149,8 @@ async def _run(
         await _record(executor, EventType.DAEMON_STARTED)
         sealing = tasks.create_task(_seal(executor.audit, key))
         sweeping = tasks.create_task(remove_leftovers(executor))
-        retaining = tasks.create_task(_retention(settings, executor.audit, key, deliveries, guard).run())
+        readers = [*deliveries.all, *(line.delivery for line in alerts.lines)]
+        retaining = tasks.create_task(_retention(settings, executor.audit, key, readers, guard).run())
         watchdog = tasks.create_task(systemd.watchdog(lambda: None))
         gc.collect()
         gc.freeze()  # what is there now stays: no collection in the midst of a launch walks through it again
@@ -179,7 +182,7 @@ async def _seal(audit: AuditLog, key: SigningKey) -> None:
 
 
 def _retention(
-    settings: Settings, audit: AuditLog, key: SigningKey, deliveries: Deliveries, guard: Guard
+    settings: Settings, audit: AuditLog, key: SigningKey, readers: Sequence[Delivery], guard: Guard
 ) -> Retention:
     limits = Limits(
         settings.audit_keep_size,
@@ -187,7 +190,11 @@ def _retention(
         settings.audit_limit_size,
         settings.audit_limit_days,
     )
-    retention = Retention(audit, key, limits, deliveries.read_up_to)
+
+    def read_up_to() -> int:
+        return min((one.read_up_to for one in readers), default=audit.newest)
+
+    retention = Retention(audit, key, limits, read_up_to)
     retention.on_delete = guard.sensing.unwatch_file  # else it would be told as tampering
     return retention
 

@@ -90,14 +90,14 @@ async def told(log: AuditLog) -> list[SecurityAuditEvent]:
     ("limits", "read", "reason"),
     [
         (Limits(), True, None),
-        (Limits(keep_bytes=99), True, "kept for long enough, and read by every exporter"),
+        (Limits(keep_bytes=99), True, "kept for long enough, and read by all"),
         (Limits(keep_bytes=99), False, None),
         (Limits(keep_bytes=100), True, None),
-        (Limits(keep_days=6), True, "kept for long enough, and read by every exporter"),
+        (Limits(keep_days=6), True, "kept for long enough, and read by all"),
         (Limits(keep_days=8), True, None),
         (Limits(limit_bytes=99), True, "beyond the limit"),
-        (Limits(limit_bytes=99), False, "beyond the limit, and not read by every exporter"),
-        (Limits(limit_days=6), False, "beyond the limit, and not read by every exporter"),
+        (Limits(limit_bytes=99), False, "beyond the limit, and not read by all"),
+        (Limits(limit_days=6), False, "beyond the limit, and not read by all"),
         (Limits(keep_days=1, limit_days=8), False, None),
     ],
 )
@@ -144,7 +144,7 @@ async def test_each_is_told_of_by_an_event(log: AuditLog, key: SigningKey) -> No
     assert deleted == [segment.path for segment in gone]
     assert [event.details["first"] for event in events] == [segment.first for segment in gone]
     assert events[0].details["last"] == gone[1].first - 1
-    assert events[0].details["reason"] == "beyond the limit, and not read by every exporter"
+    assert events[0].details["reason"] == "beyond the limit, and not read by all"
 
 
 def test_the_gap_is_no_problem_and_the_rest_is_whole(retired: Path, key: SigningKey) -> None:

@@ -46,7 +46,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """0 is none. Beyond `keep` a segment goes once every exporter has read it, beyond `limit` in any case."""
+    """0 is none. Beyond `keep` a segment goes once every reader has it, beyond `limit` in any case."""
 
     keep_bytes: int = 0
     keep_days: int = 0
@@ -56,9 +56,9 @@ class Limits:
     def reason(self, size_bytes: int, age: timedelta, *, read: bool) -> str | None:
         """Why the oldest segment goes, of so many bytes of segments; None, and it stays."""
         if _beyond(size_bytes, self.limit_bytes) or _beyond(age, self.limit_days):
-            return "beyond the limit" if read else "beyond the limit, and not read by every exporter"
+            return "beyond the limit" if read else "beyond the limit, and not read by all"
         if read and (_beyond(size_bytes, self.keep_bytes) or _beyond(age, self.keep_days)):
-            return "kept for long enough, and read by every exporter"
+            return "kept for long enough, and read by all"
         return None
 
 
@@ -67,7 +67,7 @@ def _beyond(found: int | timedelta, limit: int) -> bool:
 
 
 class Retention:
-    """`read_up_to` gives the number of the last event that every exporter has."""
+    """`read_up_to` gives the number of the last event that every exporter and channel of alerts has."""
 
     def __init__(
         self, audit: AuditLog, key: SigningKey, limits: Limits, read_up_to: Callable[[], int]

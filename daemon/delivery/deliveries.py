@@ -65,10 +65,6 @@ class Deliveries:
             for exporter in self._exporters:
                 await close(exporter)
 
-    def read_up_to(self) -> int:
-        """The last event that every receiver has; all, where there is no exporter."""
-        return min((one.read_up_to for one in self.all), default=self._audit.newest)
-
     async def _tell(self, delivery: Delivery, reason: str) -> None:
         event = SecurityAuditEvent(
             session_id="daemon",
