@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from daemon.audit import retention as retaining
 from daemon.audit.evidence import prove
@@ -21,6 +22,7 @@ from daemon.audit.retention import Limits, Retention
 from daemon.audit.segments import all_lines, history, segments, seq_of, tombstone_path
 from daemon.audit.tree import leaf_hash
 from daemon.audit.verify import verify
+from daemon.cli import main
 from daemon.errors import AuditError
 from tests.test_audit_segments import EVENTS, EVERY, SEGMENT_BYTES, record, written
 
@@ -254,6 +256,11 @@ def garbage(log: Path) -> None:
     tombstones(log)[0].write_bytes(b"\xff{")
 
 
+def of_a_giant(log: Path) -> None:
+    path = tombstones(log)[0]
+    path.write_text(path.read_text().replace('"subtrees":[[', '"subtrees":[[4000000000'))
+
+
 def made_up(log: Path) -> None:
     """A segment is deleted, and an old tombstone put in its place."""
     first = segments(log)[0]
@@ -274,6 +281,7 @@ def first_segment_deleted(log: Path) -> None:
         of_another_key,
         edited,
         garbage,
+        of_a_giant,
         made_up,
         first_segment_deleted,
     ],
@@ -295,9 +303,21 @@ def test_another_one_than_the_log_tells_of_is_found(retired: Path, key: SigningK
     ]
 
 
-def test_a_daemon_does_not_go_on_from_a_broken_tombstone(retired: Path) -> None:
+@pytest.mark.parametrize("change", [garbage, of_a_giant])
+def test_a_daemon_does_not_go_on_from_a_broken_tombstone(
+    retired: Path, change: Callable[[Path], None]
+) -> None:
     for segment in segments(retired)[:-1]:
         segment.path.unlink()
-    garbage(retired)
-    with pytest.raises(AuditError, match=r"\.tombstone: no tombstone: restore"):
-        AuditLog(retired, SEGMENT_BYTES)
+    change(retired)
+    for _ in range(2):
+        with pytest.raises(AuditError, match=r"\.tombstone: no tombstone: restore"):
+            AuditLog(retired, SEGMENT_BYTES)
+
+
+def test_verify_says_what_was_retired(retired: Path, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state/audit").symlink_to(tmp_path)
+    done = CliRunner().invoke(main, ["audit", "--state-dir", str(tmp_path / "state"), "verify"])
+    assert done.exit_code == 0
+    assert "of them were deleted by retention; their tombstones fit" in done.output

@@ -22,7 +22,7 @@ class Appending:
     """One order at a time. `segment` is open for appending, and its own from now on."""
 
     def __init__(self, segment: int, lock: int) -> None:
-        self._segment, self._lock = segment, lock
+        self._segment, self._lock = segment, lock  # which its process holds as well, to its own end
         self.size_bytes = os.fstat(segment).st_size
         """What is durable of the segment."""
         self._start()

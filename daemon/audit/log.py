@@ -68,9 +68,7 @@ class AuditLog:
         self._room_bytes = segment_bytes + segment_bytes // 8
         """It grows on until the next checkpoint."""
         self._committing = asyncio.Lock()
-        with suppress(
-            OSError
-        ):  # a disk that is nearly full, or a file system that cannot: it will do without
+        with suppress(OSError):  # the disk is nearly full, or its file system cannot: it does without
             allocate(found.segment, self._room_bytes)
         self._appending = Appending(found.segment, found.lock)
         self._reserve = Reserve(reserve_path(path), reserve_bytes)

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from daemon.audit.checkpoint import read_unverified
 from daemon.audit.record import SecurityAuditEvent
-from daemon.audit.segments import LINE_LIMIT_BYTES, Segment, history, last_line, lines
+from daemon.audit.segments import LINE_LIMIT_BYTES, Segment, history, last_line, lines, sync_folder
 from daemon.audit.tombstone import graft
 from daemon.audit.tree import Tree
 from daemon.audit.writer import OPEN_FLAGS
@@ -43,14 +43,23 @@ def opened(log: Path) -> Opened:
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         lock = os.open(log.with_name(f"{log.name}.lock"), OPEN_FLAGS, 0o600)
-        _lock(log, lock)
-        last = _last_segment(log)
-        segment = os.open(last.path, OPEN_FLAGS, 0o600)
-        written = datetime.fromtimestamp(last.path.stat().st_mtime, UTC)
+        try:
+            return _taken_up(log, lock)
+        except BaseException:
+            os.close(lock)
+            raise
     except OSError as error:
         raise AuditError(
             f"{log}: the audit log cannot be opened: {error.strerror}; check the state_dir"
         ) from error
+
+
+def _taken_up(log: Path, lock: int) -> Opened:
+    _lock(log, lock)
+    last = _last_segment(log)
+    segment = os.open(last.path, OPEN_FLAGS, 0o600)
+    sync_folder(log.parent)  # it may be new
+    written = datetime.fromtimestamp(last.path.stat().st_mtime, UTC)
     seq = _last_seq(last)
     torn_bytes = _end_torn_line(last.path, segment)
     return Opened(lock, segment, seq, tree_of(log), torn_bytes, written)
@@ -73,7 +82,6 @@ def _lock(log: Path, file: int) -> None:
             return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             if time.monotonic() > deadline_s:
-                os.close(file)
                 message = f"{log}: another daemon writes it: stop it, or set another state_dir"
                 raise AuditError(message) from error
             time.sleep(0.05)

@@ -19,6 +19,7 @@ from daemon.audit.tree import Tree, subtrees
 from daemon.errors import AuditError
 
 KIND = "tombstone"
+LEVEL_LIMIT = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,8 @@ def _parsed(found: dict[str, Any]) -> Tombstone:
     first, last, begin, lines = (int(found[name]) for name in ("first", "last", "begin", "lines"))
     time, reason, root = (str(found[name]) for name in ("time", "reason", "root"))
     hashes = [(int(level), str(peak)) for level, peak in found["subtrees"]]
+    if max((level for level, _ in hashes), default=0) > LEVEL_LIMIT:
+        raise ValueError("a tree of more lines than there can be")
     return Tombstone(first, last, begin, lines, time, reason, root, hashes)
 
 
