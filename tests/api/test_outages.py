@@ -177,7 +177,8 @@ class TestAuditDisk:
                 assert (result["killed"], result["message"]) == (True, KILLED)
 
     def test_full_it_stops_launches_and_nothing_else(self, disk: Path, tmp_path: Path, image: str) -> None:
-        with daemon(tmp_path) as started:
+        """How what runs ends is written on the reserve."""
+        with daemon(tmp_path, 'audit_reserve_size = "128k"\n') as started:
             kept = launch(started, image, "sleep", "60").json()["id"]
             with (disk / "ballast").open("wb", buffering=0) as ballast, suppress(OSError):
                 while True:
@@ -195,6 +196,9 @@ class TestAuditDisk:
             )  # an end is never refused
             assert started.request("GET", f"/v1/sandboxes/{kept}/result").json()["killed"] is True
             assert started.containers() == 0
+            ends = [e["sandbox_id"] for e in started.events() if e["event_type"] == "EXECUTION_FINISHED"]
+            assert kept in ends
+            assert [e for e in started.events() if e["event_type"] == "AUDIT_FAILED"] != []
             doctor = {i["name"]: i for i in started.request("GET", "/v1/doctor").json()["items"]}
             assert doctor["audit disk"]["ok"] is False
             (disk / "ballast").unlink()
