@@ -226,6 +226,18 @@ async def test_what_was_tampered_with_is_kept_and_told_of_once(log: AuditLog, ke
     assert [event.action for event in await told(log)] == ["refused"]
 
 
+@pytest.mark.parametrize(
+    "line", [b"", b"{", b"\xff", b"[" * 100_000, b'{"timestamp":7}', b'{"timestamp":"2020-01-01"}']
+)
+async def test_a_segment_without_an_end_stays(log: AuditLog, key: SigningKey, line: bytes) -> None:
+    first = segments(log.path)[0].path
+    first.write_bytes(first.read_bytes() + line + b"\n")
+    with pytest.raises(AuditError):
+        await Retention(log, key, Limits(limit_days=1), lambda: 0).step()
+    assert first.exists()
+    assert verify(log.path, key.verifier).problems != []
+
+
 def missing(log: Path) -> None:
     tombstones(log)[0].unlink()
 

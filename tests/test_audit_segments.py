@@ -297,6 +297,22 @@ async def test_an_older_state_of_all_files_is_found_by_a_checkpoint_from_elsewhe
     assert verify(log, key.verifier, [kept]).problems == []
 
 
+@pytest.mark.parametrize(
+    ("line", "seq"),
+    [
+        (b'{"seq":12,"id":"a"}', 12),
+        (b'{"seq":12', 0),
+        (b'{"seq":' + b"1" * 5000 + b",", 0),
+        (b'{"seq":-1,', 0),
+        (b'{"seq":,', 0),
+        (b"", 0),
+        (b'{"id":12,"seq":12,', 0),
+    ],
+)
+def test_the_number_of_a_line(line: bytes, seq: int) -> None:
+    assert seq_of(line) == seq
+
+
 def test_query_reads_all_segments(log: Path, tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     (tmp_path / "state/audit").symlink_to(log.parent)

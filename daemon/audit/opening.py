@@ -141,7 +141,7 @@ def _grown(tree: Tree, parts: list[Segment]) -> Tree:
 def sealed_tree(segment: Path) -> Tree | None:
     """The tree behind it from its last line, a checkpoint with the peaks of the tree that it stands for."""
     line = last_line(segment)
-    with suppress(ValueError, KeyError, TypeError, AuditError):
+    with suppress(ValueError, KeyError, TypeError, RecursionError, AuditError):
         details = json.loads(line)["details"]
         checkpoint = read_unverified(details["checkpoint"])
         tree = Tree(checkpoint.size, [bytes.fromhex(peak) for peak in details["peaks"]])

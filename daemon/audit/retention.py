@@ -76,6 +76,7 @@ class Retention:
         self._before = 1, Tree()
         """The tree before the segment that begins with that event."""
         self._refused: Path | None = None
+        self._problem = ""
         self.on_delete: Callable[[Path], None] = lambda _: None
         """Told just before."""
 
@@ -84,9 +85,16 @@ class Retention:
         while self._limits != Limits():
             try:
                 await self.step()
+                self._problem = ""
             except (AuditError, OSError) as error:
-                log.warning("no segment of the audit log was retired", reason=str(error))
+                self._warn(str(error))
             await asyncio.sleep(INTERVAL_S)
+
+    def _warn(self, problem: str) -> None:
+        """Once, not every two seconds."""
+        if problem != self._problem:
+            self._problem = problem
+            log.warning("no segment of the audit log was retired", reason=problem)
 
     async def step(self) -> None:
         """Whatever is due. Raises AuditError or OSError, and what is left of it is due the next time."""
@@ -176,8 +184,8 @@ class Retention:
 def _written(segment: Path) -> datetime:
     """When its last event happened. Raises AuditError."""
     try:
-        return datetime.fromisoformat(json.loads(last_line(segment))["timestamp"])
-    except (ValueError, KeyError, TypeError) as error:
+        return datetime.fromisoformat(json.loads(last_line(segment))["timestamp"]).astimezone(UTC)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise AuditError(f"{segment}: ends with no audit event: run `audit verify`") from error
 
 

@@ -90,9 +90,10 @@ def last_line(segment: Path) -> bytes:
 
 def seq_of(line: bytes) -> int:
     """Of a line that the log wrote, 0 of others; for the price of a look at its beginning."""
-    if not line.startswith(b'{"seq":'):
+    end = line.find(b",", 7, 32)
+    if end < 0 or not line.startswith(b'{"seq":'):
         return 0
-    digits = line[7 : line.find(b",", 7, 32)]
+    digits = line[7:end]
     return int(digits) if digits.isdigit() else 0
 
 

@@ -187,7 +187,7 @@ def _event(line: bytes) -> dict[str, Any]:
     """Empty where it is none."""
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
