@@ -12,6 +12,7 @@ import pytest
 from daemon.audit.key import SigningKey, signing_key
 from daemon.audit.log import AuditLog
 from daemon.audit.record import EventType
+from daemon.audit.retention import Limits, Retention
 from daemon.audit.segments import all_lines, prepared_path, reserve_path, segments
 from daemon.audit.verify import verify
 from daemon.errors import AuditError
@@ -110,6 +111,20 @@ async def test_beyond_the_reserve_nothing_is_lost_that_can_wait(log: AuditLog) -
     (log.path.parent / "ballast").unlink()
     await log.record(event())
     assert [line["seq"] for line in lines(log.path)] == list(range(1, log.newest + 1))
+
+
+async def test_retention_makes_room_on_a_full_disk(log: AuditLog, key: SigningKey) -> None:
+    for _ in range(80):
+        await log.record(event("x" * 1000))
+        await log.checkpoint(key)
+    assert len(segments(log.path)) > 3
+    await fill_up(log)
+    await Retention(log, key, Limits(limit_bytes=SEGMENT_BYTES), lambda: 0).step()
+    await log.record(event())
+    await log.checkpoint(key)
+    assert reserve_path(log.path).exists()
+    assert len(segments(log.path)) <= 2
+    assert verify(log.path, key.verifier).problems == []
 
 
 async def test_a_tolerant_log_goes_on(log: AuditLog) -> None:

@@ -94,8 +94,7 @@ class AuditLog:
         """
         try:
             await self._regain()
-            await self._make_room()
-            kept = await self._keep(self._take(event))
+            kept = await self.tell(event)
             self._require_room()
             return kept
         except AuditError as error:
@@ -103,6 +102,14 @@ class AuditLog:
             if not self.tolerant:
                 raise
             return event
+
+    async def tell(self, event: SecurityAuditEvent) -> SecurityAuditEvent:
+        """What has happened whatever the log says: it is durable as well when it is on the reserve.
+
+        Raises AuditError.
+        """
+        await self._make_room()
+        return await self._keep(self._take(event))
 
     async def checkpoint(self, key: SigningKey) -> None:
         """One more line that stands for all before it, if there are new ones. Raises AuditError.

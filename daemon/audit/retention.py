@@ -135,7 +135,7 @@ class Retention:
         self._before = stone.last + 1, _behind(stone, self._before[1])
 
     async def _tell(self, action: str, severity: Severity, details: dict[str, object]) -> None:
-        await self._audit.record(
+        await self._audit.tell(
             SecurityAuditEvent(
                 session_id="daemon",
                 event_type=EventType.AUDIT_RETIRED,
