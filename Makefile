@@ -36,6 +36,7 @@ bench: setup
 	tests/with-engine.sh $(PYTHON) -m tests.benchmarks.launch
 	$(PYTHON) -m tests.benchmarks.sensor
 	tests/with-engine.sh $(PYTHON) -m tests.benchmarks.scan
+	tests/with-engine.sh $(PYTHON) -m tests.benchmarks.images
 	tests/with-engine.sh $(PYTHON) -m tests.benchmarks.flood
 	tests/with-engine.sh $(PYTHON) -m tests.benchmarks.response
 	$(PYTHON) -m tests.benchmarks.audit

@@ -134,7 +134,7 @@ async def _run(
 ) -> None:
     stop = _stop_signal()
     async with asyncio.TaskGroup() as tasks:
-        executor.tasks = tasks
+        executor.tasks = executor.host.tasks = tasks
         watching = tasks.create_task(guard.run())
         delivering = tasks.create_task(deliveries.run())
         alerting = tasks.create_task(alerts.run())

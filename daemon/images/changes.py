@@ -40,6 +40,8 @@ async def _follow(engine: Engine, host: HostState, examination: Examined) -> Non
 
 
 def _hear(event: dict[str, Any], host: HostState, examination: Examined) -> None:
-    host.forget_images()
+    actor = event.get("Actor") or {}
+    image_id, name = str(actor.get("ID")), str((actor.get("Attributes") or {}).get("name"))
+    host.forget_changed(image_id, name)
     if event.get("Action") == "delete":
-        examination.forget(str((event.get("Actor") or {}).get("ID")))
+        examination.forget(image_id)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
 import socket
 import subprocess
@@ -19,33 +17,12 @@ from daemon.images import layers
 from daemon.images.child import Unscannable, run_program
 from daemon.images.confinement import Limits
 from daemon.images.contents import ImageContents
-from daemon.images.findings import SavedImage
-from tests.images.archives import (
-    File,
-    configuration,
-    digest,
-    hard_link,
-    layer,
-    save,
-    symlink,
-    write,
-)
+from tests.images.archives import File, configuration, digest, hard_link, layer, save, symlink, write
+from tests.images.hostile import entries, header, with_checksum, zero_bomb
 
 pytestmark = pytest.mark.root
 PYTHON = str(Path(sys.executable).resolve())
 LIMITS = Limits(memory_bytes=512 << 20, cpu_s=20, wall_s=60)
-
-
-def header(name: str, size_bytes: int, kind: bytes = tarfile.REGTYPE) -> bytes:
-    member = tarfile.TarInfo(name)
-    member.size, member.type = size_bytes, kind
-    return member.tobuf(tarfile.GNU_FORMAT)
-
-
-def with_checksum(block: bytearray) -> bytes:
-    block[148:156] = b"        "
-    block[148:156] = b"%06o\0 " % sum(block)
-    return bytes(block)
 
 
 def negative_size() -> bytes:
@@ -144,15 +121,6 @@ async def test_links_that_lead_to_each_other(tmp_path: Path) -> None:
     assert any("var/lib/dpkg/status is a link" in part for part in contents.unread)
 
 
-def zero_bomb(folder_: Path) -> SavedImage:
-    """A gzip of 16 GiB of zeros in 16 MiB, as one file of a layer: members of a gzip may repeat."""
-    zeros = gzip.compress(bytes(256 << 20), 9)
-    packed = gzip.compress(header("zeros", 16 << 30), 1) + zeros * 64
-    document = configuration([b"whatever"])
-    members = manifest({"Config": "c", "Layers": ["l"]}) | {"c": document, "l": packed}
-    return write(folder_ / "bomb.tar", members, digest(document))
-
-
 async def test_a_bomb_ends_at_the_limits(tmp_path: Path) -> None:
     with pytest.raises(Unscannable):
         await layers.read_image(zero_bomb(tmp_path), Limits(cpu_s=2, wall_s=30))
@@ -164,15 +132,9 @@ async def test_a_wall_clock_limit_ends_it(tmp_path: Path) -> None:
 
 
 async def test_many_notable_entries_are_refused(tmp_path: Path) -> None:
-    one = header("x", 0)
-    block = bytearray(one)
-    block[100:108] = b"0004755\0"
-    many = io.BytesIO()
-    for number in range(25_000):
-        block[:100] = f"bin/{number}".encode().ljust(100, b"\0")
-        many.write(with_checksum(block))
+    many = b"".join(entries(25_000, lambda number: f"bin/{number}", mode=0o4755))
     with pytest.raises(Unscannable, match="over 20000 entries that need a look"):
-        await layers.read_image(save(tmp_path / "image.tar", [many.getvalue()]), LIMITS)
+        await layers.read_image(save(tmp_path / "image.tar", [many]), LIMITS)
 
 
 async def test_memory_is_bounded(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import importlib.util
+import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from daemon.images.findings import SavedImage, ScanResult
 from daemon.images.osv import index
 from daemon.images.scanners import trivy
 from daemon.images.scanners.builtin import BuiltinScanner
-from daemon.images.scanners.program import Program
+from daemon.images.scanners.program import LIMITS, Program, copy, private_folder
 from daemon.images.scanners.trivy import TrivyScanner
 from tests.images.advisories import (
     ADVISORIES,
@@ -202,6 +204,38 @@ async def test_an_answer_of_another_shape(tmp_path: Path, database: Path, said: 
     refused(
         await TrivyScanner(Program(fake), database).scan(image(tmp_path, IMAGES["clean"][0])), "does not tell"
     )
+
+
+CLEAN_ANSWER = json.dumps({"SchemaVersion": 2, "Metadata": {"OS": {"Family": "debian", "Name": "12.5"}}})
+
+
+@pytest.mark.parametrize(
+    ("said", "ends", "reason"),
+    [
+        (CLEAN_ANSWER, {"code": 1}, "saying failed with 1"),
+        (CLEAN_ANSWER, {"sleep_s": 30}, "took more than 1 s"),
+        (CLEAN_ANSWER, {}, "trivy read other layers"),
+        ("", {}, "none of an image"),
+        ('{"SchemaVersion": 2, "Metadata"', {}, "none of an image"),
+    ],
+)
+async def test_neither_an_exit_status_nor_half_an_answer_is_proof(
+    tmp_path: Path, database: Path, said: str, ends: dict[str, int], reason: str
+) -> None:
+    fake = saying(tmp_path, said, version='{"Version": "0.59.1"}', **ends)
+    scanner = TrivyScanner(Program(fake, limits=replace(LIMITS, wall_s=1.0)), database)
+    refused(await scanner.scan(image(tmp_path, IMAGES["clean"][0])), reason)
+
+
+async def test_an_archive_that_trivy_cannot_read_is_asked_for_nowhere_else(
+    tmp_path: Path, scanner: TrivyScanner
+) -> None:
+    """Left to itself it goes on to containerd, podman and the registry, and judges what it finds there."""
+    (tmp_path / "image.tar").write_bytes(b"no archive")
+    with scanner.program.opened() as program, private_folder() as folder:
+        copy(scanner.database, folder / "db")
+        with pytest.raises(Unscannable, match=r"trivy failed with 1: .* unable to open /proc/self/fd/"):
+            await scanner._report(program, folder, SavedImage("sha256:0", tmp_path / "image.tar"))
 
 
 @pytest.mark.parametrize(
