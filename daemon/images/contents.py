@@ -1,9 +1,13 @@
-"""What an image holds, as the reader of its layers tells it: plain values that cross as JSON."""
+"""What an image holds, as the reader of its layers tells it: plain values that cross as lines of JSON.
+
+Lines, since an image may have a hundred thousand packages: the daemon reads them in a thread, and between two
+of them it can answer others.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from daemon.images.notable import Kind, Notable
@@ -29,24 +33,33 @@ class ImageContents:
     entries: int = 0
     unpacked_bytes: int = 0
 
-    def to_json(self) -> bytes:
-        return json.dumps(asdict(self)).encode()
+    def to_lines(self) -> bytes:
+        """First all but packages and notables, with their numbers; then one a line."""
+        counts = {"packages": len(self.packages), "notables": len(self.notables)}
+        head = asdict(replace(self, packages=(), notables=())) | counts
+        return b"".join(
+            json.dumps(item).encode() + b"\n"
+            for item in (head, *map(asdict, self.packages), *map(asdict, self.notables))
+        )
 
     @classmethod
-    def from_json(cls, content: bytes) -> ImageContents:
-        given = json.loads(content)
-        return cls(
-            **{
-                **given,
-                "os": OsRelease(**given["os"]),
-                "packages": tuple(_package(item) for item in given["packages"]),
-                "notables": tuple(
-                    Notable(**{**item, "kind": Kind(item["kind"])}) for item in given["notables"]
-                ),
-                "unread": tuple(given["unread"]),
-            }
-        )
+    def from_lines(cls, content: bytes) -> ImageContents:
+        """Raises ValueError, TypeError or KeyError for what is damaged or cut off."""
+        lines = map(json.loads, content.splitlines())
+        head: dict[str, Any] = next(lines, {})
+        given = {
+            **head,
+            "os": OsRelease(**head["os"]),
+            "packages": tuple(_package(next(lines, {})) for _ in range(head["packages"])),
+            "notables": tuple(_notable(next(lines, {})) for _ in range(head["notables"])),
+            "unread": tuple(head["unread"]),
+        }
+        return cls(**given)
 
 
 def _package(item: dict[str, Any]) -> Package:
     return Package(**{**item, "kind": PackageKind(item["kind"])})
+
+
+def _notable(item: dict[str, Any]) -> Notable:
+    return Notable(**{**item, "kind": Kind(item["kind"])})

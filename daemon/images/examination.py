@@ -1,7 +1,8 @@
 """What images of the engine hold, and what is known to be wrong with it: read once, matched when need be.
 
 Findings are kept by all that can change them: the image's id, which is a digest of it, and the database. What
-follows from them is not kept here: policy, exceptions and the clock decide that anew each time.
+follows from them is not kept here: policy, exceptions and the clock decide that anew each time. Failures are
+kept for FAILURE_S: an image that takes a minute to be refused must not take one for each that asks for it.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from daemon import __version__
@@ -28,6 +30,7 @@ from daemon.images.single_flight import SingleFlight
 
 REMEMBERED = 512
 AT_ONCE = 2
+FAILURE_S = 30.0
 AGE_IS_JUDGED_LATER = timedelta(days=36500)
 _SAVED = ".saved-"
 
@@ -41,6 +44,14 @@ class Scan:
     result: ScanResult
     time: datetime
     final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Of reading an image."""
+
+    time: datetime
+    reason: str
 
 
 class Examination:
@@ -57,7 +68,8 @@ class Examination:
         self._store = ContentsStore(folder / __version__)
         self._scanner = BuiltinScanner(database, max_age=AGE_IS_JUDGED_LATER, clock=clock)
         self._readings: SingleFlight[str, ImageContents] = SingleFlight(0)
-        self._scans: SingleFlight[tuple[str, Stamp], Scan] = SingleFlight(REMEMBERED, lambda scan: scan.final)
+        self._failures: OrderedDict[str, Failure] = OrderedDict()
+        self._scans: SingleFlight[tuple[str, Stamp], Scan] = SingleFlight(REMEMBERED)
         self._issues: SingleFlight[tuple[str, object], tuple[ImageIssue, ...]] = SingleFlight(REMEMBERED)
         self._turns = asyncio.Semaphore(AT_ONCE)
 
@@ -65,7 +77,7 @@ class Examination:
         """At most so old. Raises EngineError; an image that cannot be read is one that is not understood."""
         key = (image_id, self._stamp())
         scan = await self._scans.get(key, lambda: self._scan(image_id))
-        if (self._clock() - scan.time).total_seconds() <= max_age_s:
+        if self._age_s(scan.time) <= (max_age_s if scan.final else min(max_age_s, FAILURE_S)):
             return scan
         self._scans.forget(lambda known: known == key)
         return await self._scans.get(key, lambda: self._scan(image_id))
@@ -76,7 +88,7 @@ class Examination:
 
         async def find() -> tuple[ImageIssue, ...]:
             contents = await self._contents(image_id)
-            return (*config.check(config.Subject.of(contents, tags, today)), *layers.issues(contents))
+            return await asyncio.to_thread(_issues, contents, tags, today)
 
         return await self._issues.get((image_id, (tags, today)), find)
 
@@ -84,6 +96,7 @@ class Examination:
         """It is no longer on this host."""
         self._scans.forget(lambda key: key[0] == image_id)
         self._issues.forget(lambda key: key[0] == image_id)
+        self._failures.pop(image_id, None)
         if is_id(image_id):
             self._store.remove(image_id)
 
@@ -98,6 +111,9 @@ class Examination:
             for path in self._folder.iterdir():
                 if path.name != __version__:
                     shutil.rmtree(path, ignore_errors=True)
+
+    def _age_s(self, time: datetime) -> float:
+        return (self._clock() - time).total_seconds()
 
     def _stamp(self) -> Stamp:
         """Of the database: it is only ever replaced whole."""
@@ -118,7 +134,19 @@ class Examination:
         return Scan(result, time, final=result.understood or not contents.packages)
 
     async def _contents(self, image_id: str) -> ImageContents:
-        return await self._readings.get(image_id, lambda: self._read(image_id))
+        failure = self._failures.get(image_id)
+        if failure is not None and self._age_s(failure.time) <= FAILURE_S:
+            raise Unscannable(failure.reason)
+        try:
+            return await self._readings.get(image_id, lambda: self._read(image_id))
+        except Unscannable as error:
+            self._remember(image_id, Failure(self._clock(), str(error)))
+            raise
+
+    def _remember(self, image_id: str, failure: Failure) -> None:
+        self._failures[image_id] = failure
+        if len(self._failures) > REMEMBERED:
+            self._failures.popitem(last=False)
 
     async def _read(self, image_id: str) -> ImageContents:
         if (known := await asyncio.to_thread(self._store.get, image_id)) is not None:
@@ -129,3 +157,7 @@ class Examination:
                 contents = await layers.read_image(await save(self._socket, image_id, Path(folder)))
         await asyncio.to_thread(self._store.put, contents)
         return contents
+
+
+def _issues(contents: ImageContents, tags: tuple[str, ...], today: date) -> tuple[ImageIssue, ...]:
+    return (*config.check(config.Subject.of(contents, tags, today)), *layers.issues(contents))

@@ -47,9 +47,12 @@ class ImageIssue:
     remedy: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ScanResult:
-    """No vulnerabilities mean none only where `understood`; else `unscannable_reason` says what lacked."""
+    """Equal to itself alone: what follows from thousands of vulnerabilities is remembered by it.
+
+    No vulnerabilities mean none only where `understood`; else `unscannable_reason` says what lacked.
+    """
 
     scanner: str
     database_time: datetime | None = None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from functools import lru_cache
 
 from daemon.findings import Severity
 from daemon.images.findings import ImageIssue, ScanResult, Vulnerability
@@ -13,6 +14,7 @@ from daemon.images.scanners.builtin import staleness
 from daemon.sandbox.report import Control, RiskLevel, Threat
 
 SHOWN = 20
+REMEMBERED = 64
 Verdict = Threat | Control
 
 
@@ -42,18 +44,32 @@ def judge_scan(
 ) -> Iterator[Verdict]:
     """`exceptions` are those for this image."""
     yield from _understanding(limit, result, now)
-    counted = [_counted(limit, found, list(exceptions), now) for found in result.vulnerabilities]
+    yield from _of_vulnerabilities(limit, result, tuple(exceptions), now.date())
+
+
+@lru_cache(REMEMBERED)
+def _of_vulnerabilities(
+    limit: VulnerabilityLimit,
+    result: ScanResult,
+    exceptions: tuple[VulnerabilityException, ...],
+    today: date,
+) -> tuple[Verdict, ...]:
+    """The same all day: each launch of an image with thousands of them must not count them anew."""
+    counted = [_counted(limit, found, exceptions, today) for found in result.vulnerabilities]
     over = [one for one in counted if one and one.severity.rank > limit.max_severity.rank]
-    if over:
-        yield Threat(
-            id="image.vulnerability",
-            severity=_denial(over),
-            reason=f"vulnerabilities above {limit.max_severity}: {_listed(over)}",
-            remedy="build on what has the fixes, or add an exception with a reason and an end to images.toml",
-            cis="4.4",
-            attack="T1525",
-        )
-    yield from _let_pass(len(result.vulnerabilities) - len(over), limit, result)
+    passed = tuple(_let_pass(len(result.vulnerabilities) - len(over), limit, result))
+    return (_vulnerable(limit, over), *passed) if over else passed
+
+
+def _vulnerable(limit: VulnerabilityLimit, over: list[Counted]) -> Threat:
+    return Threat(
+        id="image.vulnerability",
+        severity=_denial(over),
+        reason=f"vulnerabilities above {limit.max_severity}: {_listed(over)}",
+        remedy="build on what has the fixes, or add an exception with a reason and an end to images.toml",
+        cis="4.4",
+        attack="T1525",
+    )
 
 
 def _understanding(limit: VulnerabilityLimit, result: ScanResult, now: datetime) -> Iterator[Verdict]:
@@ -76,11 +92,14 @@ def _understanding(limit: VulnerabilityLimit, result: ScanResult, now: datetime)
 
 
 def _counted(
-    limit: VulnerabilityLimit, found: Vulnerability, exceptions: list[VulnerabilityException], now: datetime
+    limit: VulnerabilityLimit,
+    found: Vulnerability,
+    exceptions: tuple[VulnerabilityException, ...],
+    today: date,
 ) -> Counted | None:
     """None: it is excepted, or has no fix where only fixable ones count."""
     mine = [one for one in exceptions if one.id == found.id and one.package in (None, found.package)]
-    if any(one.expires >= now.date() for one in mine) or (limit.fixable_only and not found.fixed_version):
+    if any(one.expires >= today for one in mine) or (limit.fixable_only and not found.fixed_version):
         return None
     remark = f", its exception ended on {max(one.expires for one in mine)}" if mine else ""
     severity = Severity.CRITICAL if found.exploited else found.severity or limit.unknown_as

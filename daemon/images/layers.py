@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ async def read_image(image: SavedImage, limits: Limits = LIMITS) -> ImageContent
         answer = await run_module(WORKER, [image.image_id], limits, stdin=archive)
     if answer.startswith(b'{"unscannable"'):
         raise Unscannable(json.loads(answer)["unscannable"])
-    return ImageContents.from_json(answer)
+    return await asyncio.to_thread(ImageContents.from_lines, answer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """`python -m daemon.images.layers_worker LIMITS IMAGE_ID <archive`: tells what an untrusted image holds.
 
 Runs confined. Nothing is unpacked to a file; memory and time are bounded by counts here and by the limits of
-the process behind them. Answers with one JSON document: the contents, or why there are none.
+the process behind them. Answers with JSON: the contents, or why there are none.
 """
 
 from __future__ import annotations
@@ -227,7 +227,7 @@ def read(file: IO[bytes], image_id: str) -> ImageContents:
 
 def _answer(file: IO[bytes], image_id: str) -> bytes:
     try:
-        return read(file, image_id).to_json()
+        return read(file, image_id).to_lines()
     except Unscannable as error:
         reason = str(error)
     except MemoryError:

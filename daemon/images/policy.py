@@ -121,7 +121,7 @@ class VulnerabilityException(_Part):
     """Up to and with the day `expires`, in UTC."""
 
     id: Text
-    images: list[ImagesOrId] = Field(min_length=1)
+    images: tuple[ImagesOrId, ...] = Field(min_length=1)
     package: Text | None = None
     expires: date
     why: Why

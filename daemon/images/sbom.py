@@ -56,7 +56,7 @@ class ContentsStore:
     def get(self, image_id: str) -> ImageContents | None:
         path = self._path(image_id)
         try:
-            found = ImageContents.from_json(path.read_bytes())
+            found = ImageContents.from_lines(path.read_bytes())
         except (OSError, ValueError, TypeError, KeyError):
             return None
         return found if found.image_id == image_id else None
@@ -65,7 +65,7 @@ class ContentsStore:
         path = self._path(contents.image_id)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
-            file.write(contents.to_json())
+            file.write(contents.to_lines())
         os.replace(file.name, path)  # noqa: PTH105  the name is no Path
 
     def image_ids(self) -> set[str]:

@@ -27,7 +27,7 @@ class _Front:
         app = web.Application()
         app.router.add_get("/{version}/images/{name:.+}/{what:json|get}", self._image)
         app.router.add_route("*", "/{rest:.*}", self._relay)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
         await runner.setup()
         await web.UnixSite(runner, str(socket)).start()
         started.set()

@@ -66,7 +66,7 @@ def deep_folders(folder: Path) -> SavedImage:
 
 def many_setuid(folder: Path, count: int = 19_999) -> SavedImage:
     """As many as are told of."""
-    content = b"".join(entries(count, lambda n: f"usr/bin/{n}", mode=0o4777))
+    content = b"".join(entries(count, lambda n: f"usr/bin/{n}", mode=0o4755))
     return save(folder / "setuid.tar", [content])
 
 
@@ -76,6 +76,14 @@ def many_packages(folder: Path, count: int = 99_999) -> SavedImage:
     status = dpkg_status(dict.fromkeys(names, "1"), dict.fromkeys(names, "zlib"))
     files = [File("etc/os-release", DEBIAN), File("etc/debian_version", b"12.5\n")]
     return save(folder / "packages.tar", [layer([*files, File("var/lib/dpkg/status", status)])])
+
+
+def large_configuration(folder: Path) -> SavedImage:
+    """8 MB of variables, labels and history that are almost what is looked for."""
+    near = [f"URL{number}=a://{'b' * 150}:{'c' * 150}" for number in range(8000)]
+    labels = {f"l{number}": "eyJ" + "A" * 200 for number in range(5000)}
+    config = {"Env": near, "Labels": labels, "Volumes": {f"/v{number}": {} for number in range(50_000)}}
+    return save(folder / "configuration.tar", [layer([File("a")])], config)
 
 
 def of_layers(name: str, content: bytes) -> Callable[[Path], SavedImage]:
@@ -94,6 +102,7 @@ HOSTILE: dict[str, Callable[[Path], SavedImage]] = {
     "deep": deep_folders,
     "setuid": many_setuid,
     "packages": many_packages,
+    "configuration": large_configuration,
     "claims": of_layers("claims", header("big", 40 << 30)),
     "leads-out": of_layers("leads-out", layer([File("a/../../etc/cron.d/x")])),
     "broken-json": of_documents("broken-json", b"[{"),

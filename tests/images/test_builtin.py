@@ -13,7 +13,8 @@ import pytest
 from daemon.findings import Severity
 from daemon.images import exploits
 from daemon.images.findings import SavedImage, ScanResult
-from daemon.images.osv import index
+from daemon.images.layers import read_image
+from daemon.images.osv import index, match_worker
 from daemon.images.osv.match import Incomparable, affected
 from daemon.images.scanners.builtin import BuiltinScanner
 from tests.images.advisories import ADVISORIES, Advisory, now, osv_directory, osv_record, write_zip
@@ -145,6 +146,17 @@ async def test_advisories_that_no_version_hits_prove_nothing(tmp_path: Path) -> 
     index.build(tmp_path / "osv")
     result = await BuiltinScanner(tmp_path / "osv").scan(image(tmp_path, *debian({"openssl": "1"})))
     assert not result.understood
+
+
+async def test_too_many_to_list_are_not_cut_in_silence(
+    tmp_path: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or whoever puts enough of the harmless ones first hides the worst."""
+    monkeypatch.setattr(match_worker, "VULNERABILITIES", 1)
+    contents = await read_image(image(tmp_path, *VULNERABLE))
+    matching = match_worker.Matching(index.Index(directory), contents)
+    matching.run()
+    assert matching.problems == ["over 1 vulnerabilities: not all packages were looked up"]
 
 
 def test_withdrawn_advisories_are_passed_over(tmp_path: Path) -> None:

@@ -234,7 +234,7 @@ def test_layers_are_read_without_any_right(tmp_path: Path) -> None:
         done = subprocess.run(
             [*WITHOUT_RIGHTS, *command], stdin=archive, capture_output=True, cwd=ROOT, check=True
         )
-    assert ImageContents.from_json(done.stdout).notables[0].path == "bin/su"
+    assert ImageContents.from_lines(done.stdout).notables[0].path == "bin/su"
 
 
 async def test_a_process_that_writes_too_much_is_ended(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from daemon.images.packages import Package
 
 CANARIES = 50
 CANARY_VERSIONS = ("0", "0.0.0", "0.0.1-r0")
-VULNERABILITIES = 50_000
+VULNERABILITIES = 20_000
 
 
 class Matching:
@@ -40,7 +41,9 @@ class Matching:
                 self._problem(
                     f"no advisories are known for packages of {self._contents.os.id or 'this system'}"
                 )
-            elif len(self.found) < VULNERABILITIES:
+            elif len(self.found) >= VULNERABILITIES:
+                self._problem(f"over {VULNERABILITIES} vulnerabilities: not all packages were looked up")
+            else:
                 self._package(package, name)
         for name in sorted(self.ecosystems):
             if not self._proven(name):
@@ -92,15 +95,16 @@ def _found(advisory: dict[str, Any], package: Package, fixed: str | None) -> dic
     }
 
 
-def _match(index: Index, content: bytes) -> dict[str, Any]:
-    matching = Matching(index, ImageContents.from_json(content))
+def _match(index: Index, content: bytes) -> Iterator[dict[str, Any]]:
+    """First what it was matched with, then each vulnerability."""
+    matching = Matching(index, ImageContents.from_lines(content))
     matching.run()
-    return {
-        "vulnerabilities": matching.found,
+    yield {
         "problems": matching.problems,
         "ecosystems": sorted(matching.ecosystems),
         "database": {item.name: item.modified.isoformat() for item in index.ecosystems()},
     }
+    yield from matching.found
 
 
 def main(limits: str, directory: str) -> None:
@@ -112,7 +116,8 @@ def main(limits: str, directory: str) -> None:
         confine(Limits(**json.loads(limits)), sealed=True)
     except (DatabaseError, CannotConfine) as error:
         sys.exit(str(error))
-    sys.stdout.write(json.dumps(_match(index, sys.stdin.buffer.read())))
+    for line in _match(index, sys.stdin.buffer.read()):
+        sys.stdout.write(f"{json.dumps(line)}\n")
 
 
 if __name__ == "__main__":

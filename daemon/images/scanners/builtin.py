@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -42,21 +43,23 @@ class BuiltinScanner:
 
     async def match(self, contents: ImageContents) -> ScanResult:
         """Of what was read before: all that a new database needs."""
+        lines = await asyncio.to_thread(contents.to_lines)
         try:
-            answer = json.loads(
-                await run_module(WORKER, [str(self.directory)], self.limits, stdin=contents.to_json())
-            )
+            answer = await run_module(WORKER, [str(self.directory)], self.limits, stdin=lines)
         except Unscannable as error:
             return not_understood(self.name, str(error), packages=len(contents.packages))
-        time = _database_time(answer)
-        reasons = [*gaps(contents), *answer["problems"], *staleness(time, self.max_age, self.clock())]
-        found = (_vulnerability(item) for item in answer["vulnerabilities"])
+        return await asyncio.to_thread(self._result, contents, answer)
+
+    def _result(self, contents: ImageContents, answer: bytes) -> ScanResult:
+        matched, *found = map(json.loads, answer.splitlines())
+        time = _database_time(matched)
+        reasons = [*gaps(contents), *matched["problems"], *staleness(time, self.max_age, self.clock())]
         return ScanResult(
             scanner=self.name,
             database_time=time,
             understood=not reasons,
             unscannable_reason="; ".join(reasons[:5]) or None,
-            vulnerabilities=tuple(self.exploits.mark(item) for item in found),
+            vulnerabilities=tuple(self.exploits.mark(_vulnerability(item)) for item in found),
             packages=len(contents.packages),
         )
 
