@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from urllib.parse import quote
 
@@ -22,7 +23,9 @@ async def save(socket: Path, name: str, folder: Path) -> SavedImage:
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
     connector = aiohttp.UnixConnector(path=str(socket))
     try:
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        async with aiohttp.ClientSession(
+            connector=connector, timeout=timeout, read_bufsize=_CHUNK_BYTES
+        ) as session:
             image_id = await _image_id(session, name)
             path = folder / f"{image_id.removeprefix('sha256:')}.tar"
             await _write(session, image_id, path)
@@ -49,7 +52,7 @@ async def _write(session: aiohttp.ClientSession, image_id: str, path: Path) -> N
             raise EngineError((await answer.text())[:1000], answer.status)
         with path.open("wb") as file:
             async for part in answer.content.iter_chunked(_CHUNK_BYTES):
-                size_bytes += file.write(part)
+                size_bytes += await asyncio.to_thread(file.write, part)
                 if size_bytes > ARCHIVE_BYTES:
                     raise EngineError(f"image {image_id} has over {ARCHIVE_BYTES} bytes")
 

@@ -91,7 +91,7 @@ def of_layers(name: str, content: bytes) -> Callable[[Path], SavedImage]:
 
 
 def of_documents(name: str, manifest: bytes) -> Callable[[Path], SavedImage]:
-    document = configuration([])
+    document = configuration([name.encode()])
     return lambda folder: write(folder / f"{name}.tar", {"manifest.json": manifest}, digest(document))
 
 
