@@ -35,6 +35,9 @@ EXAMPLES = {
         f"""{CURL} http://d/v1/validate --json '{{"image": "busybox", "command": ["sh"], "user": 0}}'"""
     ],
     ("post", "/v1/images/check"): [f"""{CURL} http://d/v1/images/check --json '{{"image": "busybox"}}'"""],
+    ("post", "/v1/images/sign-check"): [
+        f"""{CURL} http://d/v1/images/sign-check --json '{{"image": "busybox"}}'"""
+    ],
     ("post", "/v1/sandboxes"): [
         f"{CURL} 'http://d/v1/sandboxes?wait=true' -H 'Idempotency-Key: 8c1f' --json '",
         """    {"image": "busybox", "command": ["cat", "in.txt"], "files": {"in.txt": "hello"}}'""",

@@ -54,6 +54,9 @@ class Client:
     async def check_image(self, image: str, profile: str) -> Json:
         return await self._json("POST", "/v1/images/check", {"image": image, "profile": profile})
 
+    async def check_signatures(self, image: str, profile: str) -> Json:
+        return await self._json("POST", "/v1/images/sign-check", {"image": image, "profile": profile})
+
     async def items(self, path: str, **query: str) -> list[Json]:
         """All pages of a list."""
         page = await self.get(path, **query)

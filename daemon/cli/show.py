@@ -97,6 +97,26 @@ def print_report(report: dict[str, Any]) -> None:
     print_table(("CONTROL", "DETAIL"), controls)
 
 
+def print_signatures(found: dict[str, Any]) -> None:
+    """Who signed, what does not count and why, and what the policy asks for."""
+    met, asked_for = found["met"], bool(found["manifests"])
+    verdict = (
+        ("signed as the policy asks" if asked_for else "no signature is asked for") if met else "BLOCKED"
+    )
+    click.secho(f"{verdict}: {clean(found['image'])}", fg="green" if met else "red")
+    for problem in found["problems"]:
+        click.echo(clean(problem))
+    for one in found["manifests"]:
+        click.echo(
+            f"{clean(one['image'])}: {clean(one['required_by'])} asks for {one['threshold']} signers,"
+            f" {len(one['signed_by'])} found"
+        )
+        rows = [("good", signer) for signer in one["signed_by"]]
+        rows += [("refused", reason) for reason in one["refused"]]
+        rows += [("problem", one["problem"])] if one["problem"] else []
+        print_table(("SIGNATURE", "BY OR WHY NOT"), rows)
+
+
 def print_usage(usage: dict[str, int]) -> None:
     """One value a line, in units that fit."""
     print_table(("NAME", "VALUE"), [_in_units(name, value) for name, value in usage.items()])

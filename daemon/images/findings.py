@@ -62,6 +62,24 @@ class ScanResult:
     packages: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignatureFindings:
+    """Of the manifest `image`, NAME@sha256:..., under one requirement. A signer counts once."""
+
+    image: str
+    threshold: int
+    signers: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    """Why each of the other signatures does not count."""
+    problem: str | None = None
+    """That there is none, or why nobody can tell."""
+    remedy: str = "have it signed by those whom the policy names"
+
+    @property
+    def met(self) -> bool:
+        return self.problem is None and len(self.signers) >= self.threshold
+
+
 class Scanner(Protocol):
     name: str
 

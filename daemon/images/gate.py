@@ -15,8 +15,8 @@ from typing import Protocol
 from daemon.images.candidate import Candidate
 from daemon.images.child import Unscannable
 from daemon.images.examination import Scan
-from daemon.images.findings import ImageIssue
-from daemon.images.judgement import Verdict, judge_issues, judge_scan
+from daemon.images.findings import ImageIssue, SignatureFindings
+from daemon.images.judgement import Verdict, judge_issues, judge_scan, judge_signature
 from daemon.images.policy import (
     ANY,
     ImagePolicy,
@@ -46,16 +46,21 @@ class Examined(Protocol):
 class SignatureCheck(Protocol):
     async def __call__(
         self, reference: Reference, manifest_digest: str, requirement: SignatureRequirement
-    ) -> Verdict:
-        """A threat that blocks where the requirement is not met, or where nobody can tell."""
+    ) -> SignatureFindings:
+        """Does not raise: that nobody can tell is a finding."""
 
 
 async def no_signature_check(
     reference: Reference, manifest_digest: str, requirement: SignatureRequirement
-) -> Verdict:
+) -> SignatureFindings:
     """Where nothing else is plugged in."""
-    reason = f"{reference.name}@{manifest_digest[:19]} must be signed, and no signature can be verified here"
-    return _denied("image.signature", reason, "take `signature` out of the rule, if you can do without")
+    named = f"{reference.name}@{manifest_digest[:19]}"
+    return SignatureFindings(
+        image=named,
+        threshold=requirement.threshold,
+        problem=f"{named} must be signed, and no signature can be verified here",
+        remedy="take `signature` out of the rule, if you can do without",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,18 @@ class Duty:
     reference: Reference | None
     requirements: Requirements
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureReview:
+    """Findings, each with whose requirement it is under; `problems` are why there is nothing to look at."""
+
+    findings: tuple[tuple[str, SignatureFindings], ...]
+    problems: tuple[str, ...]
+
+    @property
+    def met(self) -> bool:
+        return not self.problems and all(found.met for _, found in self.findings)
 
 
 class Gate:
@@ -103,6 +120,23 @@ class Gate:
         except OSError as error:
             verdicts.append(_denied("image.unread", f"it cannot be looked into: {error}", "free the disk"))
         return (*verdicts, *_unchecked(duties))
+
+    async def signatures(self, asked: str, profile: str, image: ImageFacts) -> SignatureReview:
+        """What `judge` would find of signatures, also where something else stands against the image."""
+        try:
+            candidate = Candidate.of(asked, image)
+        except BadReference as error:
+            return SignatureReview((), (str(error),))
+        duties, verdicts = self._duties(candidate, profile)
+        problems = [one.reason for one in verdicts if isinstance(one, Threat)]
+        found: list[tuple[str, SignatureFindings]] = []
+        for duty in duties:
+            if (asked_for := duty.requirements.signature) is None:
+                continue
+            manifests = _manifests(candidate, duty)
+            problems += [] if manifests else [_unsignable(duty.reference).reason]
+            found += [(duty.source, await self._verify(*manifest, asked_for)) for manifest in manifests]
+        return SignatureReview(tuple(found), tuple(problems))
 
     def _duties(self, candidate: Candidate, profile: str) -> tuple[list[Duty], list[Verdict]]:
         found = list(self._local(candidate) if candidate.image.local else self._covered(candidate))
@@ -146,16 +180,16 @@ class Gate:
         verdicts: list[Verdict] = []
         for duty in duties:
             if duty.requirements.signature is not None:
-                verdicts += await self._signature(candidate, duty.reference, duty.requirements.signature)
+                verdicts += await self._signature(candidate, duty, duty.requirements.signature)
         return verdicts
 
     async def _signature(
-        self, candidate: Candidate, reference: Reference | None, requirement: SignatureRequirement
+        self, candidate: Candidate, duty: Duty, requirement: SignatureRequirement
     ) -> list[Verdict]:
-        digests = candidate.digests_of(reference) if reference else []
-        if reference is None or not digests:
-            return [_unsignable(reference)]
-        return [await self._verify(reference, digest, requirement) for digest in digests]
+        manifests = _manifests(candidate, duty)
+        if not manifests:
+            return [_unsignable(duty.reference)]
+        return [judge_signature(await self._verify(*manifest, requirement)) for manifest in manifests]
 
     async def _contents(self, candidate: Candidate, duties: list[Duty]) -> list[Verdict]:
         verdicts: list[Verdict] = []
@@ -180,6 +214,13 @@ class Gate:
             reason = f"its configuration and layers cannot be read: {str(error)[:1000]}"
             return [_denied("image.unread", reason, "see docs/scanning.md for what is not read")]
         return list(judge_issues(worst, issues))
+
+
+def _manifests(candidate: Candidate, duty: Duty) -> list[tuple[Reference, str]]:
+    """That can have a signature under the name that the duty is for."""
+    if duty.reference is None:
+        return []
+    return [(duty.reference, digest) for digest in candidate.digests_of(duty.reference)]
 
 
 def _limits(duties: list[Duty]) -> list[VulnerabilityLimit]:

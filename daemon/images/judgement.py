@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from functools import lru_cache
 
 from daemon.findings import Severity
-from daemon.images.findings import ImageIssue, ScanResult, Vulnerability
+from daemon.images.findings import ImageIssue, ScanResult, SignatureFindings, Vulnerability
 from daemon.images.policy import VulnerabilityException, VulnerabilityLimit
 from daemon.images.scanners.builtin import staleness
 from daemon.sandbox.report import Control, RiskLevel, Threat
@@ -131,6 +131,23 @@ def _let_pass(count: int, limit: VulnerabilityLimit, result: ScanResult) -> Iter
         time = f" of {result.database_time:%Y-%m-%d}" if result.database_time else ""
         detail = f"none known of {result.packages} packages, {result.scanner} with a database{time}"
         yield Control(id="image.vulnerabilities", detail=detail)
+
+
+def judge_signature(found: SignatureFindings) -> Verdict:
+    """A threat that blocks where the requirement is not met, or where nobody can tell."""
+    if found.met:
+        return Control(id="image.signature", detail=f"{found.image} is signed by {', '.join(found.signers)}")
+    have = f"{len(found.signers)} of {found.threshold} signatures that the policy asks for"
+    why = "; ".join(sorted(set(found.refused)))
+    reason = found.problem or f"{found.image} has {have}{f': {why}' if why else ''}"
+    return Threat(
+        id="image.signature",
+        severity=RiskLevel.HIGH,
+        reason=reason[:1000],
+        remedy=found.remedy,
+        cis="4.5",
+        attack="T1525",
+    )
 
 
 def judge_issues(worst: Severity, issues: Iterable[ImageIssue]) -> Iterator[Verdict]:

@@ -22,12 +22,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from daemon.images.bundles import bundles, envelope
 from daemon.images.bundles import problem as problem_of_statement
-from daemon.images.judgement import Verdict
+from daemon.images.findings import SignatureFindings
 from daemon.images.policy import SignatureRequirement
 from daemon.images.reference import BadReference, Reference, parse
 from daemon.images.registry import Absent, RegistryClient, RegistryError
 from daemon.images.single_flight import SingleFlight
-from daemon.sandbox.report import Control, RiskLevel, Threat
 
 PAYLOAD = "application/vnd.dev.cosign.simplesigning.v1+json"
 ANNOTATION = "dev.cosignproject.cosign/signature"
@@ -75,11 +74,16 @@ class Signatures:
 
     async def __call__(
         self, reference: Reference, manifest_digest: str, requirement: SignatureRequirement
-    ) -> Verdict:
-        """A threat that blocks where the requirement is not met, or where nobody can tell."""
+    ) -> SignatureFindings:
         named = f"{reference.name}@{manifest_digest[:19]}"
+
+        def cannot(problem: str, remedy: str) -> SignatureFindings:
+            return SignatureFindings(
+                image=named, threshold=requirement.threshold, problem=problem, remedy=remedy
+            )
+
         if requirement.identities:
-            return _denied(f"{named}: signatures by identities cannot be verified here", "ask for keys")
+            return cannot(f"{named}: signatures by identities cannot be verified here", "ask for keys")
         try:
             keys = list(_keys(requirement))
             asked = requirement.threshold, requirement.any_repository
@@ -88,13 +92,16 @@ class Signatures:
                 key, lambda: self._find(reference, manifest_digest, keys, requirement)
             )
         except Absent:
-            return _denied(f"{named} is not signed", "sign it with `cosign sign --key`, or take a signed one")
+            return cannot(f"{named} is not signed", "sign it with `cosign sign --key`, or take a signed one")
         except RegistryError as error:
             reason = f"whether {named} is signed cannot be told: {error}"
-            return _denied(reason, "try again when the registry answers")
+            return cannot(reason, "try again when the registry answers")
         except (OSError, ValueError) as error:
-            return _denied(f"a key of the policy cannot be used: {error}", "correct `keys` in images.toml")
-        return _verdict(named, found, requirement)
+            return cannot(f"a key of the policy cannot be used: {error}", "correct `keys` in images.toml")
+        signers = tuple(sorted(key.name for key in found.signers))
+        return SignatureFindings(
+            image=named, threshold=requirement.threshold, signers=signers, refused=found.remarks
+        )
 
     async def _find(
         self, reference: Reference, digest: str, keys: list[Key], requirement: SignatureRequirement
@@ -195,23 +202,3 @@ def _problem(payload: bytes, reference: Reference, digest: str) -> str | None:
     if name != reference.name:
         return f"one was made for {name}"
     return None
-
-
-def _verdict(named: str, found: Found, requirement: SignatureRequirement) -> Verdict:
-    signers = ", ".join(sorted(key.name for key in found.signers))
-    if found.enough:
-        return Control(id="image.signature", detail=f"{named} is signed by {signers}")
-    have = f"{len(found.signers)} of {requirement.threshold} signatures that the policy asks for"
-    why = "; ".join(sorted(set(found.remarks)))
-    return _denied(f"{named} has {have}{f': {why}' if why else ''}", "have it signed by the policy's keys")
-
-
-def _denied(reason: str, remedy: str) -> Threat:
-    return Threat(
-        id="image.signature",
-        severity=RiskLevel.HIGH,
-        reason=reason[:1000],
-        remedy=remedy,
-        cis="4.5",
-        attack="T1525",
-    )

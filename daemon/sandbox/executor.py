@@ -30,7 +30,7 @@ from daemon.errors import (
     PolicyError,
 )
 from daemon.findings import Severity
-from daemon.images.gate import Gate
+from daemon.images.gate import Gate, SignatureReview
 from daemon.sandbox import span_attributes
 from daemon.sandbox.adoption import AdoptionRecord, AdoptionRecords
 from daemon.sandbox.cgroup import CgroupGone
@@ -106,6 +106,12 @@ class Executor:
         """Of the checks of the image alone. Raises as `assess` does."""
         subject, _ = await self.assess(SandboxOptions(image=image, command=["true"], profile=profile))
         return await self.image_validator.validate(subject)
+
+    async def check_signatures(self, image: str, profile: str) -> tuple[ImageFacts, SignatureReview]:
+        """Raises as `assess` does."""
+        self.profiles.get(profile)
+        facts = await self.host.image(image)
+        return facts, await self.gate.signatures(image, profile, facts)
 
     async def _assess(self, options: SandboxOptions, image: ImageFacts) -> tuple[Subject, SecurityReport]:
         subject = await self._subject(options, image)

@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from daemon.images.bundles import BUNDLE, SIGNED, STATEMENT, STATEMENT_TYPE, Envelope
+from daemon.images.judgement import judge_signature
 from daemon.images.policy import SignatureRequirement
 from daemon.images.reference import Reference, parse
 from daemon.images.registry import RegistryClient
@@ -73,7 +74,7 @@ async def said(
     asked = SignatureRequirement(keys=keys, threshold=threshold, any_repository=any_)
     client = client or RegistryClient(deadline_s=30)
     try:
-        verdict = await Signatures(client)(parse(f"{host}/{repository}"), DIGEST, asked)
+        verdict = judge_signature(await Signatures(client)(parse(f"{host}/{repository}"), DIGEST, asked))
     finally:
         await client.close()
     return getattr(verdict, "reason", None) or str(getattr(verdict, "detail"))  # noqa: B009

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from daemon import PROFILES
+from daemon.cli import main
+from daemon.images.judgement import judge_signature
 from daemon.images.policy import FILE, SignatureRequirement
 from daemon.images.reference import parse
 from daemon.images.registry import Absent, RegistryClient, RegistryError
@@ -118,10 +122,38 @@ def test_two_are_asked_for_and_one_key_twice_is_one(host: Host) -> None:
     assert host.run("both/tool:1") == "ran\n"
 
 
+def test_the_command_says_who_signed_and_what_does_not_count(host: Host) -> None:
+    repository, digest = host.pushed("both/asked:1")
+    name = f"{host.registry}/both/asked:1"
+    sign(host.registry, repository, digest, FIRST, STRANGER)
+    environment = {"CONTAINER_KIT_SOCKET": str(host.running.socket)}
+
+    def command(*words: str) -> Result:
+        return CliRunner().invoke(main, ["images", "sign-check", *words], env=environment)
+
+    found = command("--json", name)
+    assert found.exit_code == 1
+    (manifest,) = json.loads(found.output)["manifests"]
+    assert manifest["image"].startswith(f"{host.registry}/both/asked@{digest[:19]}")
+    assert manifest["required_by"] == f"the rule for {host.registry}/both/**"
+    assert (manifest["threshold"], manifest["met"], manifest["problem"]) == (2, False, None)
+    assert len(manifest["signed_by"]) == 1
+    assert manifest["signed_by"][0] in {"first.pub", "first-again.pub"}
+    assert manifest["refused"] == ["one is by another key"]
+    assert "asks for 2 signers, 1 found" in command(name).output
+    sign(host.registry, repository, digest, FIRST, SECOND)
+    met = command(name)
+    assert (met.exit_code, met.output.partition(":")[0]) == (0, "signed as the policy asks")
+    local = host.images.local("container-kit-test/unsigned:1")
+    assert "made on this host" in command(local).output
+
+
 async def verdict(name: str, digest: str, *keys: Path) -> Threat | Control:
     client = RegistryClient(deadline_s=5)
     try:
-        return await Signatures(client)(parse(name), digest, SignatureRequirement(keys=list(keys)))
+        return judge_signature(
+            await Signatures(client)(parse(name), digest, SignatureRequirement(keys=list(keys)))
+        )
     finally:
         await client.close()
 
