@@ -28,6 +28,8 @@ class Vulnerability:
     """None where the source gives none: policy says what that counts as."""
     source: str = ""
     title: str = ""
+    purl: str = ""
+    """Of the package; empty where the scanner does not give it."""
     exploited: bool = False
     """In the catalogue of known exploited vulnerabilities, as far as one is at hand."""
     epss: float | None = None

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 
 from daemon.images.candidate import Candidate
 from daemon.images.child import Unscannable
 from daemon.images.examination import Scan
 from daemon.images.findings import ImageIssue, SignatureFindings
-from daemon.images.judgement import Verdict, judge_issues, judge_scan, judge_signature
+from daemon.images.judgement import Exemptions, Verdict, judge_issues, judge_scan, judge_signature
 from daemon.images.policy import (
     ANY,
     ImagePolicy,
@@ -195,13 +195,20 @@ class Gate:
         verdicts: list[Verdict] = []
         for limit in _limits(duties):
             scan = await self.examination.scan(candidate.image.id, limit.max_scan_age)
-            exceptions = [
-                one
-                for one in self._policy.exceptions
-                if covers(one.images, candidate.references, candidate.image.id)
-            ]
-            verdicts += judge_scan(limit, scan.result, exceptions, self._clock())
+            now = self._clock()
+            verdicts += judge_scan(limit, scan.result, self._exemptions(candidate, now.date()), now)
         return verdicts + await self._issues(candidate, duties)
+
+    def _exemptions(self, candidate: Candidate, today: date) -> Exemptions:
+        def meant(images: tuple[str, ...]) -> bool:
+            return covers(images, candidate.references, candidate.image.id)
+
+        digests = (one.digest for one in candidate.pulled if one.digest)
+        return Exemptions(
+            tuple(one for one in self._policy.exceptions if meant(one.images)),
+            tuple(one.document for one in self._policy.vex if one.expires >= today and meant(one.images)),
+            frozenset((*digests, candidate.image.id)),
+        )
 
     async def _issues(self, candidate: Candidate, duties: list[Duty]) -> list[Verdict]:
         asked_for = [duty.requirements.max_issue for duty in duties]

@@ -11,6 +11,7 @@ from daemon.findings import Severity
 from daemon.images.findings import ImageIssue, ScanResult, SignatureFindings, Vulnerability
 from daemon.images.policy import VulnerabilityException, VulnerabilityLimit
 from daemon.images.scanners.builtin import staleness
+from daemon.images.vex import Vex, excused
 from daemon.sandbox.report import Control, RiskLevel, Threat
 
 SHOWN = 20
@@ -36,29 +37,53 @@ class Counted:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Exemptions:
+    """Those for one image. `digests` are all that it has: of its manifests, and its id."""
+
+    exceptions: tuple[VulnerabilityException, ...] = ()
+    vex: tuple[Vex, ...] = ()
+    digests: frozenset[str] = frozenset()
+
+
 def judge_scan(
-    limit: VulnerabilityLimit,
-    result: ScanResult,
-    exceptions: Iterable[VulnerabilityException],
-    now: datetime,
+    limit: VulnerabilityLimit, result: ScanResult, exemptions: Exemptions, now: datetime
 ) -> Iterator[Verdict]:
-    """`exceptions` are those for this image."""
     yield from _understanding(limit, result, now)
-    yield from _of_vulnerabilities(limit, result, tuple(exceptions), now.date())
+    yield from _of_vulnerabilities(limit, result, exemptions, now.date())
 
 
 @lru_cache(REMEMBERED)
 def _of_vulnerabilities(
     limit: VulnerabilityLimit,
     result: ScanResult,
-    exceptions: tuple[VulnerabilityException, ...],
+    exemptions: Exemptions,
     today: date,
 ) -> tuple[Verdict, ...]:
     """The same all day: each launch of an image with thousands of them must not count them anew."""
-    counted = [_counted(limit, found, exceptions, today) for found in result.vulnerabilities]
+    excuses = {
+        found: why
+        for found in result.vulnerabilities
+        if (why := excused(exemptions.vex, found, exemptions.digests)) is not None
+    }
+    left = [found for found in result.vulnerabilities if found not in excuses]
+    counted = [_counted(limit, found, exemptions.exceptions, today) for found in left]
     over = [one for one in counted if one and one.severity.rank > limit.max_severity.rank]
-    passed = tuple(_let_pass(len(result.vulnerabilities) - len(over), limit, result))
+    passed = (*_excused(excuses), *_let_pass(len(left) - len(over), limit, result))
     return (_vulnerable(limit, over), *passed) if over else passed
+
+
+def _excused(excuses: dict[Vulnerability, str]) -> Iterator[Threat]:
+    if excuses:
+        shown = [f"{one.id} in {one.package[:64]} ({why})" for one, why in list(excuses.items())[:SHOWN]]
+        more = f"; and {len(excuses) - SHOWN} more" if len(excuses) > SHOWN else ""
+        yield Threat(
+            id="image.vulnerability.vex",
+            severity=RiskLevel.LOW,
+            reason=f"vulnerabilities that do not affect it, as VEX says: {'; '.join(shown)}{more}",
+            remedy="build on what has the fixes; see [[vex]] in images.toml for who says so",
+            cis="4.4",
+        )
 
 
 def _vulnerable(limit: VulnerabilityLimit, over: list[Counted]) -> Threat:

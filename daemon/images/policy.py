@@ -25,6 +25,7 @@ from pydantic import (
 from daemon.errors import ConfigError
 from daemon.findings import Severity
 from daemon.images.reference import Pattern, Reference, is_id, pattern
+from daemon.images.vex import Vex, read_vex
 from daemon.units import Duration
 
 FILE = "images.toml"
@@ -127,11 +128,26 @@ class VulnerabilityException(_Part):
     why: Why
 
 
+class VexFile(_Part):
+    """An OpenVEX document that may excuse vulnerabilities of these images, up to and with `expires`."""
+
+    file: Path
+    images: tuple[ImagesOrId, ...] = Field(min_length=1)
+    expires: date
+    why: Why
+
+    @cached_property
+    def document(self) -> Vex:
+        """Raises ConfigError."""
+        return read_vex(self.file)
+
+
 class ImagePolicy(_Part):
     local: LocalImages
     rules: list[Rule] = []
     profiles: dict[str, Tightening] = {}
     exceptions: list[VulnerabilityException] = []
+    vex: list[VexFile] = []
 
     @model_validator(mode="after")
     def _one_rule_a_pattern(self) -> Self:
@@ -166,7 +182,10 @@ def load_policy(folders: Iterable[Path]) -> ImagePolicy:
 
 def read_policy(path: Path) -> ImagePolicy:
     try:
-        return ImagePolicy.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        policy = ImagePolicy.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        for entry in policy.vex:
+            _ = entry.document  # read now: one that cannot be read is an error of the policy
+        return policy
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
     except ValidationError as error:

@@ -54,6 +54,10 @@ async def test_what_is_installed_and_affected_is_found(tmp_path: Path, directory
         ("CVE-2099-0031", "lodash", "4.17.5"),
     }
     assert {item.severity for item in result.vulnerabilities} == {Severity.CRITICAL, Severity.HIGH}
+    assert {item.purl for item in result.vulnerabilities} >= {
+        "pkg:deb/debian/zlib1g@1:1.2.13?arch=amd64&distro=debian-12",
+        "pkg:npm/lodash@4.17.4",
+    }
 
 
 async def test_a_clean_image_is_clean(tmp_path: Path, directory: Path) -> None:

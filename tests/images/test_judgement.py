@@ -10,7 +10,7 @@ import pytest
 
 from daemon.findings import Severity
 from daemon.images.findings import ImageIssue, ScanResult, Vulnerability
-from daemon.images.judgement import SHOWN, judge_issues, judge_scan
+from daemon.images.judgement import SHOWN, Exemptions, judge_issues, judge_scan
 from daemon.images.policy import VulnerabilityException, VulnerabilityLimit
 from daemon.sandbox.report import RiskLevel, Threat
 
@@ -37,7 +37,9 @@ def judged(
     limit: VulnerabilityLimit, result: ScanResult, *excused: VulnerabilityException
 ) -> dict[str, RiskLevel]:
     return {
-        one.id: one.severity for one in judge_scan(limit, result, excused, NOW) if isinstance(one, Threat)
+        one.id: one.severity
+        for one in judge_scan(limit, result, Exemptions(excused), NOW)
+        if isinstance(one, Threat)
     }
 
 
@@ -113,7 +115,7 @@ def test_an_exception_is_for_one_thing_and_a_time(
 
 def test_a_report_stays_short_and_counts_the_rest() -> None:
     many = scan(*(replace(FLAW, id=f"CVE-{number}") for number in range(SHOWN + 5)))
-    (threat,) = judge_scan(limit(), many, (), NOW)
+    (threat,) = judge_scan(limit(), many, Exemptions(), NOW)
     assert isinstance(threat, Threat)
     assert threat.reason.count("CVE-") == SHOWN
     assert threat.reason.endswith("; and 5 more")

@@ -18,9 +18,16 @@ WHY = "why = 'it is made for a test'\n"
 LOCAL = f"[local]\nimages = ['*']\n{WHY}"
 
 
+VEX = """{"@context": "https://openvex.dev/ns/v0.2.0", "author": "the tests",
+"timestamp": "2030-01-01T00:00:00Z", "statements": [{"vulnerability": {"name": "CVE-1"}, "products": [{"@id": "pkg:deb/debian/a"}],
+"status": "affected"}]}"""
+
+
 def policy(tmp_path: Path, text: str) -> ImagePolicy:
-    path = tmp_path / FILE
-    path.write_text(text)
+    """With a document where the examples have one."""
+    path, vex = tmp_path / FILE, tmp_path / "vex.json"
+    vex.write_text(VEX)
+    path.write_text(text.replace("/etc/container-kit/vex/team.json", str(vex)))
     return read_policy(path)
 
 
@@ -136,6 +143,7 @@ def test_the_examples_of_the_shipped_one_can_be_uncommented(tmp_path: Path) -> N
     text = before + "".join(line.removeprefix("#") for line in examples.splitlines(keepends=True))
     read = policy(tmp_path, text)
     assert (len(read.rules), list(read.profiles), len(read.exceptions)) == (2, ["strict"], 1)
+    assert [len(entry.document.statements) for entry in read.vex] == [1]
 
 
 def test_the_last_folder_that_has_one_decides(tmp_path: Path) -> None:

@@ -15,11 +15,13 @@ from typing import Any
 
 from daemon.images.confinement import CannotConfine, Limits, confine
 from daemon.images.contents import ImageContents
+from daemon.images.os_release import UNKNOWN
 from daemon.images.osv.ecosystems import ecosystem, names, version_class
 from daemon.images.osv.index import DatabaseError, Index
 from daemon.images.osv.match import Incomparable, affected
 from daemon.images.osv.severity import severity
 from daemon.images.packages import Package
+from daemon.images.packages.package import Kind
 
 CANARIES = 50
 CANARY_VERSIONS = ("0", "0.0.0", "0.0.1-r0")
@@ -56,6 +58,7 @@ class Matching:
     def _package(self, package: Package, name: str) -> None:
         self.ecosystems.add(name)
         _, version = package.advised
+        purl = package.purl(self._contents.os)
         listed = (item for called in names(package, name) for item in self._index.advisories(name, called))
         for advisory in listed:
             try:
@@ -64,7 +67,7 @@ class Matching:
                 self._problem(f"{package.name[:80]!a}: {error}")
                 return
             if hit:
-                self.found.append(_found(advisory, package, fixed))
+                self.found.append(_found(advisory, package, fixed, purl))
 
     def _proven(self, name: str) -> bool:
         return any(_hit(advisory, name) for advisory in self._index.some(name, CANARIES))
@@ -80,7 +83,7 @@ def _hit(advisory: dict[str, Any], name: str) -> bool:
     return any(affected(advisory, name, str(version))[0] for version in (advisory.get("versions") or ())[:1])
 
 
-def _found(advisory: dict[str, Any], package: Package, fixed: str | None) -> dict[str, Any]:
+def _found(advisory: dict[str, Any], package: Package, fixed: str | None, purl: str) -> dict[str, Any]:
     """A CVE number where there is one: other scanners and the catalogues of exploits speak of those."""
     names = [advisory["id"], *(advisory.get("upstream") or ()), *(advisory.get("aliases") or ())]
     cve = next((name for name in names if str(name).startswith("CVE-")), None)
@@ -91,6 +94,7 @@ def _found(advisory: dict[str, Any], package: Package, fixed: str | None) -> dic
         "fixed_version": fixed,
         "severity": severity(advisory),
         "source": str(advisory["id"]),
+        "purl": purl,
         "title": str(advisory.get("summary", ""))[:500],
     }
 
@@ -110,6 +114,7 @@ def _match(index: Index, content: bytes) -> Iterator[dict[str, Any]]:
 def main(limits: str, directory: str) -> None:
     """All modules and the database are opened before rights are given up: nobody may not reach them."""
     version_class("PyPI"), severity({"severity": [{"type": "CVSS_V3", "score": ""}]})
+    Package(Kind.NPM, "a", "1").purl(UNKNOWN)
     try:
         index = Index(Path(directory))
         index.some("PyPI", 1)

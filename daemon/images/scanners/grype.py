@@ -57,6 +57,7 @@ class _Artifact(_Model):
     name: str
     version: str = ""
     type: str = ""
+    purl: str = ""
 
 
 class Match(_Model):
@@ -155,6 +156,7 @@ def _vulnerability(match: Match) -> Vulnerability:
         severity=next(filter(None, (word(item.severity) for item in everywhere)), None),
         source=advisory.namespace or "grype",
         title=advisory.description[:500],
+        purl=artifact.purl,
         exploited=any(item.known_exploited for item in everywhere),
         epss=max((score.epss for item in everywhere for score in item.epss), default=None),
     )

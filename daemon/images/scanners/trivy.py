@@ -38,9 +38,14 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
+class _Identifier(_Model):
+    purl: str = Field("", alias="PURL")
+
+
 class _Found(_Model):
     id: str = Field(alias="VulnerabilityID")
     package: str = Field(alias="PkgName")
+    identifier: _Identifier = Field(_Identifier(), alias="PkgIdentifier")
     version: str = Field("", alias="InstalledVersion")
     fixed: str = Field("", alias="FixedVersion")
     severity: str = Field("UNKNOWN", alias="Severity")
@@ -176,6 +181,7 @@ def vulnerabilities(report: Report) -> list[Vulnerability]:
             severity=word(item.severity),
             source=item.source or "trivy",
             title=item.title[:500],
+            purl=item.identifier.purl,
         )
         for result in report.results
         for item in result.found
