@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
 
+from daemon.errors import ConfigError
 from daemon.images.candidate import Candidate
 from daemon.images.child import Unscannable
 from daemon.images.examination import Scan
+from daemon.images.exploits import NOTHING_KNOWN, ExploitFiles
 from daemon.images.findings import ImageIssue, SignatureFindings
 from daemon.images.judgement import Exemptions, Verdict, judge_issues, judge_scan, judge_signature
 from daemon.images.policy import (
@@ -95,6 +97,7 @@ class Gate:
         self._policy = policy
         self.examination = examination
         self._verify = verify
+        self._exploits = ExploitFiles(policy.exploits.kev, policy.exploits.epss)
         self._clock = clock
 
     def covers(self, reference: Reference) -> bool:
@@ -193,10 +196,15 @@ class Gate:
 
     async def _contents(self, candidate: Candidate, duties: list[Duty]) -> list[Verdict]:
         verdicts: list[Verdict] = []
-        for limit in _limits(duties):
+        limits = _limits(duties)
+        try:
+            exploits = await self._exploits.current() if limits else NOTHING_KNOWN
+        except ConfigError as error:
+            return [_denied("image.exploits", f"what is exploited cannot be told: {error}", "see [exploits]")]
+        for limit in limits:
             scan = await self.examination.scan(candidate.image.id, limit.max_scan_age)
             now = self._clock()
-            verdicts += judge_scan(limit, scan.result, self._exemptions(candidate, now.date()), now)
+            verdicts += judge_scan(limit, scan.result, self._exemptions(candidate, now.date()), now, exploits)
         return verdicts + await self._issues(candidate, duties)
 
     def _exemptions(self, candidate: Candidate, today: date) -> Exemptions:

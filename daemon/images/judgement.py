@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from functools import lru_cache
 
 from daemon.findings import Severity
+from daemon.images.exploits import NOTHING_KNOWN, Exploits
 from daemon.images.findings import ImageIssue, ScanResult, SignatureFindings, Vulnerability
 from daemon.images.policy import VulnerabilityException, VulnerabilityLimit
 from daemon.images.scanners.builtin import staleness
@@ -32,6 +33,7 @@ class Counted:
         fix = f"fixed in {found.fixed_version[:64]}" if found.fixed_version else "no fix yet"
         severity = found.severity or f"unknown, counts as {self.severity}"
         used = ", known to be exploited" if found.exploited else ""
+        used += f", EPSS {found.epss:.2g}" if found.epss is not None else ""
         return (
             f"{found.id} in {found.package[:64]} {found.version[:64]} ({severity}{used}, {fix}{self.remark})"
         )
@@ -47,10 +49,14 @@ class Exemptions:
 
 
 def judge_scan(
-    limit: VulnerabilityLimit, result: ScanResult, exemptions: Exemptions, now: datetime
+    limit: VulnerabilityLimit,
+    result: ScanResult,
+    exemptions: Exemptions,
+    now: datetime,
+    exploits: Exploits = NOTHING_KNOWN,
 ) -> Iterator[Verdict]:
     yield from _understanding(limit, result, now)
-    yield from _of_vulnerabilities(limit, result, exemptions, now.date())
+    yield from _of_vulnerabilities(limit, result, exemptions, now.date(), exploits)
 
 
 @lru_cache(REMEMBERED)
@@ -59,6 +65,7 @@ def _of_vulnerabilities(
     result: ScanResult,
     exemptions: Exemptions,
     today: date,
+    exploits: Exploits,
 ) -> tuple[Verdict, ...]:
     """The same all day: each launch of an image with thousands of them must not count them anew."""
     excuses = {
@@ -67,7 +74,7 @@ def _of_vulnerabilities(
         if (why := excused(exemptions.vex, found, exemptions.digests)) is not None
     }
     left = [found for found in result.vulnerabilities if found not in excuses]
-    counted = [_counted(limit, found, exemptions.exceptions, today) for found in left]
+    counted = [_counted(limit, exploits.mark(found), exemptions.exceptions, today) for found in left]
     over = [one for one in counted if one and one.severity.rank > limit.max_severity.rank]
     passed = (*_excused(excuses), *_let_pass(len(left) - len(over), limit, result))
     return (_vulnerable(limit, over), *passed) if over else passed
@@ -127,7 +134,9 @@ def _counted(
     if any(one.expires >= today for one in mine) or (limit.fixable_only and not found.fixed_version):
         return None
     remark = f", its exception ended on {max(one.expires for one in mine)}" if mine else ""
-    severity = Severity.CRITICAL if found.exploited else found.severity or limit.unknown_as
+    likely = limit.max_epss is not None and (found.epss or 0.0) > limit.max_epss
+    worst = found.exploited or likely
+    severity = Severity.CRITICAL if worst else found.severity or limit.unknown_as
     return Counted(found, severity, remark)
 
 
@@ -137,9 +146,14 @@ def _denial(over: list[Counted]) -> RiskLevel:
 
 
 def _listed(over: list[Counted]) -> str:
-    worst = sorted(over, key=lambda one: (-one.severity.rank, one.found.id))
+    worst = sorted(over, key=_urgency)
     more = f"; and {len(over) - SHOWN} more" if len(over) > SHOWN else ""
     return "; ".join(map(str, worst[:SHOWN])) + more
+
+
+def _urgency(one: Counted) -> tuple[object, ...]:
+    """The severest first; of those what is exploited, then what most likely will be."""
+    return -one.severity.rank, not one.found.exploited, -(one.found.epss or 0.0), one.found.id
 
 
 def _let_pass(count: int, limit: VulnerabilityLimit, result: ScanResult) -> Iterator[Verdict]:

@@ -24,6 +24,7 @@ from pydantic import (
 
 from daemon.errors import ConfigError
 from daemon.findings import Severity
+from daemon.images.exploits import load
 from daemon.images.reference import Pattern, Reference, is_id, pattern
 from daemon.images.vex import Vex, read_vex
 from daemon.units import Duration
@@ -82,6 +83,8 @@ class VulnerabilityLimit(_Part):
     max_severity: Severity
     unknown_as: Severity = Severity.CRITICAL
     fixable_only: bool = False
+    max_epss: float | None = Field(default=None, ge=0, le=1)
+    """What is more likely to be exploited counts as critical."""
     max_database_age: Duration = Field(default=7 * DAY_S, gt=0)
     max_scan_age: Duration = Field(default=DAY_S, gt=0)
 
@@ -142,18 +145,34 @@ class VexFile(_Part):
         return read_vex(self.file)
 
 
+class ExploitSources(_Part):
+    """Files as CISA and FIRST publish them."""
+
+    kev: Path | None = None
+    epss: Path | None = None
+
+
 class ImagePolicy(_Part):
     local: LocalImages
     rules: list[Rule] = []
     profiles: dict[str, Tightening] = {}
     exceptions: list[VulnerabilityException] = []
     vex: list[VexFile] = []
+    exploits: ExploitSources = ExploitSources()
 
     @model_validator(mode="after")
     def _one_rule_a_pattern(self) -> Self:
         patterns = [(one.registry, one.path or ("**",)) for rule in self.rules for one in rule.patterns]
         if twice := next((one for one in patterns if patterns.count(one) > 1), None):
             raise ValueError(f"two rules are for {'/'.join((twice[0], *twice[1]))}: which one decides?")
+        return self
+
+    @model_validator(mode="after")
+    def _likelihoods_are_known(self) -> Self:
+        asking = (self.local, *self.rules, *self.profiles.values())
+        limits = [one.vulnerabilities for one in asking if one.vulnerabilities]
+        if self.exploits.epss is None and any(one.max_epss is not None for one in limits):
+            raise ValueError("max_epss needs EPSS scores: name their file as `epss` in [exploits]")
         return self
 
     def rule_for(self, reference: Reference) -> tuple[Pattern, Rule] | None:
@@ -185,6 +204,7 @@ def read_policy(path: Path) -> ImagePolicy:
         policy = ImagePolicy.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
         for entry in policy.vex:
             _ = entry.document  # read now: one that cannot be read is an error of the policy
+        load(policy.exploits.kev, policy.exploits.epss)
         return policy
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from daemon.findings import Severity
+from daemon.images.exploits import Exploits
 from daemon.images.findings import ImageIssue, ScanResult, Vulnerability
 from daemon.images.judgement import SHOWN, Exemptions, judge_issues, judge_scan
 from daemon.images.policy import VulnerabilityException, VulnerabilityLimit
@@ -70,6 +71,33 @@ def test_the_default_for_what_is_unknown_is_the_worst() -> None:
 def test_what_is_exploited_is_critical_whatever_its_score() -> None:
     found = judged(limit(HIGH), scan(replace(FLAW, severity=LOW, exploited=True)))
     assert found == {"image.vulnerability": RiskLevel.CRITICAL}
+
+
+def marked(limit: VulnerabilityLimit, known: Exploits, *found: Vulnerability) -> list[Threat]:
+    verdicts = judge_scan(limit, scan(*found), Exemptions(), NOW, known)
+    return [one for one in verdicts if isinstance(one, Threat)]
+
+
+def test_the_catalogue_and_the_forecast_make_it_critical() -> None:
+    low = replace(FLAW, severity=LOW)
+    kev, epss = Exploits(known=frozenset({"CVE-1"})), Exploits(epss={"CVE-1": 0.7})
+    (threat,) = marked(limit(HIGH), kev, low)
+    assert threat.severity is RiskLevel.CRITICAL
+    assert "(low, known to be exploited, fixed in 2)" in threat.reason
+    (threat,) = marked(limit(HIGH, max_epss=0.5), epss, low)
+    assert threat.severity is RiskLevel.CRITICAL
+    assert "(low, EPSS 0.7, fixed in 2)" in threat.reason
+    for harmless in (limit(HIGH), limit(HIGH, max_epss=0.7)):
+        assert [one.id for one in marked(harmless, epss, low)] == ["image.vulnerability.accepted"]
+
+
+def test_what_is_exploited_is_told_first() -> None:
+    names = [f"CVE-{number}" for number in range(4)]
+    known = Exploits(known=frozenset({"CVE-2"}), epss={"CVE-3": 0.4, "CVE-1": 0.1})
+    worst = [replace(FLAW, id=name, severity=CRITICAL) for name in names]
+    (threat,) = marked(limit(), known, *worst)
+    places = [threat.reason.index(f"{name} in") for name in ("CVE-2", "CVE-3", "CVE-1", "CVE-0")]
+    assert places == sorted(places)
 
 
 def test_only_those_with_a_fix_count_where_the_policy_says_so() -> None:

@@ -19,15 +19,22 @@ LOCAL = f"[local]\nimages = ['*']\n{WHY}"
 
 
 VEX = """{"@context": "https://openvex.dev/ns/v0.2.0", "author": "the tests",
-"timestamp": "2030-01-01T00:00:00Z", "statements": [{"vulnerability": {"name": "CVE-1"}, "products": [{"@id": "pkg:deb/debian/a"}],
-"status": "affected"}]}"""
+"timestamp": "2030-01-01T00:00:00Z", "statements": [{"vulnerability": {"name": "CVE-1"},
+"products": [{"@id": "pkg:deb/debian/a"}], "status": "affected"}]}"""
+FILES = {
+    "/etc/container-kit/vex/team.json": VEX,
+    "/var/lib/container-kit/known_exploited_vulnerabilities.json": '{"vulnerabilities": []}',
+    "/var/lib/container-kit/epss_scores-current.csv.gz": "cve,epss,percentile\n",
+}
 
 
 def policy(tmp_path: Path, text: str) -> ImagePolicy:
-    """With a document where the examples have one."""
-    path, vex = tmp_path / FILE, tmp_path / "vex.json"
-    vex.write_text(VEX)
-    path.write_text(text.replace("/etc/container-kit/vex/team.json", str(vex)))
+    """With the files that the examples name."""
+    for name, content in FILES.items():
+        (tmp_path / Path(name).name).write_text(content)
+        text = text.replace(name, str(tmp_path / Path(name).name))
+    path = tmp_path / FILE
+    path.write_text(text)
     return read_policy(path)
 
 
