@@ -34,6 +34,7 @@ from daemon.images.changes import follow
 from daemon.images.examination import Examination
 from daemon.images.gate import Gate
 from daemon.images.policy import load_policy
+from daemon.images.prewarm import keep_warm
 from daemon.images.registry import RegistryClient
 from daemon.images.signatures import Signatures
 from daemon.ledger import Ledger, boot_clock
@@ -155,6 +156,7 @@ async def _run(
         sweeping = tasks.create_task(remove_leftovers(executor))
         readers = [*deliveries.all, *(line.delivery for line in alerts.lines)]
         retaining = tasks.create_task(_retention(settings, executor.audit, key, readers, guard).run())
+        warming = tasks.create_task(keep_warm(executor.check_image, executor.gate.prewarmed()))
         watchdog = tasks.create_task(systemd.watchdog(lambda: None))
         gc.collect()
         gc.freeze()  # what is there now stays: no collection in the midst of a launch walks through it again
@@ -166,6 +168,7 @@ async def _run(
         await runner.cleanup()
         watchdog.cancel()
         sweeping.cancel()
+        warming.cancel()
         watching.cancel()
         delivering.cancel()
         alerting.cancel()

@@ -104,6 +104,10 @@ class Gate:
         """Whether there is a rule under which it might run."""
         return self._policy.rule_for(reference) is not None
 
+    def prewarmed(self) -> list[tuple[str, str]]:
+        """Images to be judged ahead, each with its profile."""
+        return self._policy.prewarmed()
+
     async def judge(self, asked: str, profile: str, image: ImageFacts) -> tuple[Verdict, ...]:
         """`asked` is how the request names `image`. Without I/O where the policy asks for none.
 

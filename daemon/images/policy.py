@@ -25,7 +25,7 @@ from pydantic import (
 from daemon.errors import ConfigError
 from daemon.findings import Severity
 from daemon.images.exploits import load
-from daemon.images.reference import Pattern, Reference, is_id, pattern
+from daemon.images.reference import Pattern, Reference, is_id, parse, pattern
 from daemon.images.vex import Vex, read_vex
 from daemon.units import Duration
 
@@ -41,10 +41,17 @@ def _image(text: str) -> str:
     return text if is_id(text) else pattern(text)
 
 
+def _name(text: str) -> str:
+    if not is_id(text):
+        parse(text)
+    return text
+
+
 def _local_image(text: str) -> str:
     return text if text == ANY else _image(text)
 
 
+ImageName = Annotated[str, AfterValidator(_name)]
 Images = Annotated[str, AfterValidator(pattern)]
 ImagesOrId = Annotated[str, AfterValidator(_image)]
 LocalImage = Annotated[str, AfterValidator(_local_image)]
@@ -116,8 +123,9 @@ class LocalImages(Requirements):
 
 
 class Tightening(Requirements):
-    """What a profile asks for besides: both must be met."""
+    """What a profile asks for besides: both must be met. `prewarm` are images to be judged ahead for it."""
 
+    prewarm: list[ImageName] = []
     why: Why
 
 
@@ -174,6 +182,10 @@ class ImagePolicy(_Part):
         if self.exploits.epss is None and any(one.max_epss is not None for one in limits):
             raise ValueError("max_epss needs EPSS scores: name their file as `epss` in [exploits]")
         return self
+
+    def prewarmed(self) -> list[tuple[str, str]]:
+        """Images, each with the profile that it is for."""
+        return [(image, name) for name, profile in self.profiles.items() for image in profile.prewarm]
 
     def rule_for(self, reference: Reference) -> tuple[Pattern, Rule] | None:
         """The most specific that covers it, by the pattern that does."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from daemon import PROFILES
+from daemon import PROFILES, __version__
 from daemon.images.findings import SavedImage
 from daemon.images.osv import index
 from daemon.images.policy import FILE
@@ -23,6 +24,10 @@ images = ["*"]
 why = "all that the tests make"
 max_issue = "medium"
 vulnerabilities = { max_severity = "medium", unknown_as = "high" }
+
+[profiles.default]
+prewarm = ["hostile/setuid:1", "hostile/gone:1"]
+why = "launched most, so read before anybody asks"
 """
 SMALL = ("claims", "leads-out", "broken-json", "deep-json")
 
@@ -51,6 +56,17 @@ def reasons(running: Daemon, name: str) -> dict[str, str]:
     assert report["blocked"], report
     assert running.request("GET", "/healthz").status == 200
     return {one["id"]: one["reason"] for one in report["threats"]}
+
+
+def test_what_the_policy_names_is_read_before_anybody_asks(
+    running: Daemon, images: dict[str, SavedImage]
+) -> None:
+    name = images["setuid"].image_id.removeprefix("sha256:")
+    read = running.state / "images" / __version__ / f"{name}.json"
+    deadline_s = time.monotonic() + 30
+    while not read.exists() and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    assert read.exists()
 
 
 @pytest.mark.parametrize(
