@@ -33,6 +33,7 @@ from daemon.guard import Guard
 from daemon.images.changes import follow
 from daemon.images.examination import Examination
 from daemon.images.gate import Gate
+from daemon.images.keyless import Keyless
 from daemon.images.policy import load_policy
 from daemon.images.prewarm import keep_warm
 from daemon.images.registry import RegistryClient
@@ -85,7 +86,8 @@ async def serve(settings: Settings) -> None:
         examination = _examination(settings)
         images = RegistryClient()
         cleanup.push_async_callback(images.close)
-        gate = Gate(policy, examination, Signatures(images))
+        root = policy.sigstore.trusted_root
+        gate = Gate(policy, examination, Signatures(images, Keyless(root) if root else None))
         executor = Executor(engine, HostState(engine), profiles, gate, audit, registry)
         ledger = Ledger(boot_clock(time.time_ns(), time.monotonic_ns()))
         _on_audit_failure(settings, executor)

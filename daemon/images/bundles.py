@@ -73,6 +73,14 @@ def envelope(content: bytes) -> Envelope | None:
         return None
 
 
+def has_certificate(content: bytes) -> bool:
+    """Whether a bundle is by an identity, and not by a key."""
+    try:
+        return bool(json.loads(content)["verificationMaterial"].get("certificate"))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
+
+
 def _decoded(text: str) -> bytes:
     return base64.b64decode(text, validate=True)
 

@@ -25,6 +25,7 @@ from pydantic import (
 from daemon.errors import ConfigError
 from daemon.findings import Severity
 from daemon.images.exploits import load
+from daemon.images.keyless import Identity, check_root
 from daemon.images.reference import Pattern, Reference, is_id, parse, pattern
 from daemon.images.vex import Vex, read_vex
 from daemon.units import Duration
@@ -59,13 +60,6 @@ LocalImage = Annotated[str, AfterValidator(_local_image)]
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Identity(_Part):
-    """Of a certificate: who signed, as whose word."""
-
-    issuer: Text
-    subject: Text
 
 
 class SignatureRequirement(_Part):
@@ -160,6 +154,12 @@ class ExploitSources(_Part):
     epss: Path | None = None
 
 
+class SigstoreTrust(_Part):
+    """Whom signatures by identities are verified by: a trusted_root.json of Sigstore's."""
+
+    trusted_root: Path | None = None
+
+
 class ImagePolicy(_Part):
     local: LocalImages
     rules: list[Rule] = []
@@ -167,6 +167,7 @@ class ImagePolicy(_Part):
     exceptions: list[VulnerabilityException] = []
     vex: list[VexFile] = []
     exploits: ExploitSources = ExploitSources()
+    sigstore: SigstoreTrust = SigstoreTrust()
 
     @model_validator(mode="after")
     def _one_rule_a_pattern(self) -> Self:
@@ -177,11 +178,15 @@ class ImagePolicy(_Part):
 
     @model_validator(mode="after")
     def _likelihoods_are_known(self) -> Self:
-        asking = (self.local, *self.rules, *self.profiles.values())
-        limits = [one.vulnerabilities for one in asking if one.vulnerabilities]
+        limits = [one.vulnerabilities for one in self.requirements if one.vulnerabilities]
         if self.exploits.epss is None and any(one.max_epss is not None for one in limits):
             raise ValueError("max_epss needs EPSS scores: name their file as `epss` in [exploits]")
         return self
+
+    @property
+    def requirements(self) -> tuple[Requirements, ...]:
+        """All that are made anywhere."""
+        return (self.local, *self.rules, *self.profiles.values())
 
     def prewarmed(self) -> list[tuple[str, str]]:
         """Images, each with the profile that it is for."""
@@ -217,6 +222,8 @@ def read_policy(path: Path) -> ImagePolicy:
         for entry in policy.vex:
             _ = entry.document  # read now: one that cannot be read is an error of the policy
         load(policy.exploits.kev, policy.exploits.epss)
+        if any(one.signature and one.signature.identities for one in policy.requirements):
+            check_root(policy.sigstore.trusted_root)
         return policy
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error

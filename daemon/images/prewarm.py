@@ -22,7 +22,7 @@ Check = Callable[[str, str], Awaitable[object]]
 
 
 async def keep_warm(check: Check, named: list[tuple[str, str]], interval_s: float = INTERVAL_S) -> None:
-    """For as long as the daemon runs. `named` are images, each with a profile; what is not here is left out."""
+    """For as long as the daemon runs. `named` are images, each with a profile; none needs to be here."""
     problems: dict[tuple[str, str], str] = {}
     while named:
         for image, profile in named:

@@ -1,8 +1,9 @@
-"""Signatures of images by keys, as cosign keeps them: in the tag `sha256-DIGEST.sig`, or as bundles.
+"""Signatures of images, as cosign keeps them: by keys in the tag `sha256-DIGEST.sig` or as bundles, by
+identities as bundles.
 
-What is checked, in this order: that the key signed these very bytes; only then what they say: that they are a
-signature of an image, of this manifest, and of this repository, or one that was signed elsewhere would do
-after it was copied here. Source: cosign's signature specification.
+What is checked, in this order: that the key, or a certificate of the identity, signed these very bytes; only
+then what they say: that they are a signature of an image, of this manifest, and of this repository, or one
+that was signed elsewhere would do after it was copied here. Source: cosign's signature specification.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
-from daemon.images.bundles import bundles, envelope
+from daemon.errors import ConfigError
+from daemon.images.bundles import STATEMENT, Envelope, bundles, envelope, has_certificate
 from daemon.images.bundles import problem as problem_of_statement
 from daemon.images.findings import SignatureFindings
+from daemon.images.keyless import Identity, Keyless, Unverified
 from daemon.images.policy import SignatureRequirement
 from daemon.images.reference import BadReference, Reference, parse
 from daemon.images.registry import Absent, RegistryClient, RegistryError
@@ -51,25 +54,28 @@ class Key:
 class Found:
     """Whose signatures are good, and why others are not."""
 
-    signers: tuple[Key, ...]
+    signers: tuple[str, ...]
     remarks: tuple[str, ...]
     enough: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """`problem` reads what was signed: it is asked only after a key of the policy has verified it."""
+    """`problem` reads what was signed: it is asked only after it was verified. `bundle` is what may be by an
+    identity."""
 
     signed: bytes
     signature: bytes
     problem: Callable[[], str | None]
+    bundle: bytes = b""
 
 
 class Signatures:
     """A good signature stays good, so it is remembered; that there is none is asked anew each time."""
 
-    def __init__(self, registry: RegistryClient) -> None:
+    def __init__(self, registry: RegistryClient, keyless: Keyless | None = None) -> None:
         self._registry = registry
+        self._keyless = keyless
         self._known: SingleFlight[tuple[object, ...], Found] = SingleFlight(REMEMBERED, lambda f: f.enough)
 
     async def __call__(
@@ -82,11 +88,9 @@ class Signatures:
                 image=named, threshold=requirement.threshold, problem=problem, remedy=remedy
             )
 
-        if requirement.identities:
-            return cannot(f"{named}: signatures by identities cannot be verified here", "ask for keys")
         try:
             keys = list(_keys(requirement))
-            asked = requirement.threshold, requirement.any_repository
+            asked = requirement.threshold, requirement.any_repository, self._trust(requirement)
             key = (reference.name, manifest_digest, *(one.digest for one in keys), *asked)
             found = await self._known.get(
                 key, lambda: self._find(reference, manifest_digest, keys, requirement)
@@ -96,30 +100,61 @@ class Signatures:
         except RegistryError as error:
             reason = f"whether {named} is signed cannot be told: {error}"
             return cannot(reason, "try again when the registry answers")
+        except ConfigError as error:
+            return cannot(f"signatures by identities cannot be verified: {error}", "correct [sigstore]")
         except (OSError, ValueError) as error:
             return cannot(f"a key of the policy cannot be used: {error}", "correct `keys` in images.toml")
-        signers = tuple(sorted(key.name for key in found.signers))
         return SignatureFindings(
-            image=named, threshold=requirement.threshold, signers=signers, refused=found.remarks
+            image=named, threshold=requirement.threshold, signers=found.signers, refused=found.remarks
         )
+
+    def _trust(self, requirement: SignatureRequirement) -> tuple[object, ...]:
+        """What a signature by an identity is verified by. Raises ConfigError."""
+        if not requirement.identities:
+            return ()
+        if self._keyless is None:
+            raise ConfigError("no trusted root is known")
+        return (*requirement.identities, sha256(self._keyless.content()).hexdigest())
 
     async def _find(
         self, reference: Reference, digest: str, keys: list[Key], requirement: SignatureRequirement
     ) -> Found:
-        signers: dict[str, Key] = {}
+        signers: dict[object, str] = {}
         remarks: list[str] = []
         async for claim in self._claims(reference, digest, requirement.any_repository):
-            signer = next((key for key in keys if _signed(key, claim.signed, claim.signature)), None)
-            if signer is None:
-                remarks.append("one is by another key" if claim.signature else "one cannot be read")
-            elif (problem := claim.problem()) is not None:
+            try:
+                signer, name = await self._signer(claim, keys, requirement.identities)
+            except Unverified as error:
+                remarks.append(str(error))
+                continue
+            if (problem := claim.problem()) is not None:
                 remarks.append(problem)
             else:
-                signers[signer.digest] = signer
+                signers[signer] = name
         if not signers and not remarks:
             raise Absent(digest)
         enough = len(signers) >= requirement.threshold
-        return Found(tuple(signers.values()), tuple(remarks), enough)
+        return Found(tuple(sorted(signers.values())), tuple(remarks), enough)
+
+    async def _signer(self, claim: Claim, keys: list[Key], identities: list[Identity]) -> tuple[object, str]:
+        """One for each key, whatever its files are called, or identity; and its name. Raises Unverified."""
+        for key in keys:
+            if _signed(key, claim.signed, claim.signature):
+                return key.digest, key.name
+        if identities and self._keyless is not None and has_certificate(claim.bundle):
+            identity = await self._identity(self._keyless, claim, identities)
+            return identity, str(identity)
+        raise Unverified("one is by another key" if claim.signature else "one cannot be read")
+
+    @staticmethod
+    async def _identity(keyless: Keyless, claim: Claim, identities: list[Identity]) -> Identity:
+        try:
+            verified = await keyless.verify(claim.bundle, identities)
+        except Unverified as error:
+            raise Unverified(f"one by a certificate is not good: {error}") from error
+        if Envelope(b"", verified.payload).signed != claim.signed or verified.payload_type != STATEMENT:
+            raise Unverified("one by a certificate can be read in two ways")
+        return verified.identity
 
     async def _claims(self, reference: Reference, digest: str, any_repository: bool) -> AsyncIterator[Claim]:
         async for claim in self._tagged(reference, digest):
@@ -130,7 +165,7 @@ class Signatures:
                 yield Claim(b"", b"", lambda: "one cannot be read")
                 continue
             problem = partial(problem_of_statement, found.payload, reference, digest, any_repository)
-            yield Claim(found.signed, found.signature, problem)
+            yield Claim(found.signed, found.signature, problem, content)
 
     async def _tagged(self, reference: Reference, digest: str) -> AsyncIterator[Claim]:
         try:

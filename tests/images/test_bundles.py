@@ -46,8 +46,8 @@ def bundle(key: PrivateKey, digest: str, name: str, kind: str = SIGNED) -> bytes
     ).encode()
 
 
-def refer(host: str, repository: str, *contents: bytes) -> None:
-    """Under the tag of the referrers of DIGEST."""
+def refer(host: str, repository: str, *contents: bytes, of: str = DIGEST) -> None:
+    """Under the tag of the referrers of that digest."""
     listed = []
     for content in contents:
         layer = {"mediaType": BUNDLE, "size": len(content), "digest": blob(host, repository, content)}
@@ -59,7 +59,7 @@ def refer(host: str, repository: str, *contents: bytes) -> None:
         put(host, f"/v2/{repository}/manifests/{digest}", data, MANIFEST)
         listed.append({"mediaType": MANIFEST, "size": len(data), "digest": digest, "artifactType": BUNDLE})
     index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": listed}
-    put(host, f"/v2/{repository}/manifests/{DIGEST.replace(':', '-')}", json.dumps(index).encode(), INDEX)
+    put(host, f"/v2/{repository}/manifests/{of.replace(':', '-')}", json.dumps(index).encode(), INDEX)
 
 
 async def said(

@@ -12,6 +12,7 @@ from daemon.findings import Severity
 from daemon.images.policy import FILE, ImagePolicy, covers, load_policy, read_policy
 from daemon.images.reference import parse
 from daemon.sandbox.profile import Profiles
+from tests.images.authority import Authority
 
 ID = "sha256:" + "ab" * 32
 WHY = "why = 'it is made for a test'\n"
@@ -95,7 +96,8 @@ vulnerabilities = { max_severity = "low", unknown_as = "high", fixable_only = tr
 """
     exception = f"[[exceptions]]\nid = 'CVE-1'\nimages = ['{ID}', 'r.example/x']\nexpires = 2030-01-01\n{WHY}"
     tightening = f"[profiles.strict]\nmax_issue = 'low'\n{WHY}"
-    read = policy(tmp_path, LOCAL + rule("r.example/**", more=more) + exception + tightening)
+    trust = f"[sigstore]\ntrusted_root = '{Authority().root(tmp_path / 'root.json')}'\n"
+    read = policy(tmp_path, LOCAL + rule("r.example/**", more=more) + exception + tightening + trust)
     (only,) = read.rules
     assert only.vulnerabilities is not None
     assert (only.vulnerabilities.max_severity, only.vulnerabilities.max_scan_age) == (Severity.LOW, 3600)

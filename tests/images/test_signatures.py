@@ -23,6 +23,8 @@ from daemon.sandbox.report import Control, Threat
 from tests.images.archives import File
 from tests.images.local_registry import Images, registry
 from tests.images.signing import attach, layer, payload, public_file, sign
+from tests.images.test_bundles import refer
+from tests.images.test_keyless import AUTHORITY, statement
 from tests.running import Daemon, daemon
 
 pytestmark = [pytest.mark.root, pytest.mark.docker]
@@ -45,6 +47,15 @@ why = "signed by both of them"
 [rules.signature]
 keys = ["{folder}/first.pub", "{folder}/second.pub", "{folder}/first-again.pub"]
 threshold = 2
+
+[sigstore]
+trusted_root = "{folder}/root.json"
+
+[[rules]]
+images = ["{host}/identity/**"]
+why = "signed by the workflow of the tests"
+[rules.signature]
+identities = [{{ issuer = "https://issuer.example.org", subject = "https://example.org/release" }}]
 """
 
 
@@ -71,6 +82,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     folder = tmp_path_factory.mktemp("signed")
     for name, key in {"first": FIRST, "second": SECOND, "first-again": FIRST}.items():
         public_file(key, folder / f"{name}.pub")
+    AUTHORITY.root(folder / "root.json")
     images = Images()
     try:
         with registry(folder) as address:
@@ -91,6 +103,17 @@ def test_signed_by_one_of_the_keys_it_runs(host: Host, key: ec.EllipticCurvePriv
     assert "is not signed" in host.run(f"{path}:1")
     sign(host.registry, repository, digest, key)
     assert host.run(f"{path}:1") == "ran\n"
+
+
+def test_signed_by_an_identity_it_runs(host: Host) -> None:
+    repository, digest = host.pushed("identity/tool:1")
+    assert "is not signed" in host.run("identity/tool:1")
+    said = statement(digest, f"{host.registry}/identity/tool")
+    for subject in ("https://example.org/nightly", "https://example.org/release"):
+        made = AUTHORITY.bundle(said, subject, "https://issuer.example.org")
+        refer(host.registry, repository, json.dumps(made).encode(), of=digest)
+        ran = host.run("identity/tool:1")
+        assert ran == "ran\n" if subject.endswith("release") else "one by a certificate is not good" in ran
 
 
 def test_a_strangers_signature_is_none(host: Host) -> None:

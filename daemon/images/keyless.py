@@ -1,0 +1,130 @@
+"""Signatures by certificates of an identity (keyless), verified offline against a trusted root: a file.
+
+`sigstore` does the verifying: the certificate's chain, its transparency (SCT), the log's entry about this
+signature, and the times. It is an extra and heavy, so it is imported when it is first needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from daemon.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sigstore.models import Bundle
+    from sigstore.verify import Verifier, policy
+
+ROOT_BYTES = 1 << 20
+
+
+class Unverified(Exception):
+    """Why a bundle is no signature by one of the identities."""
+
+
+class Identity(BaseModel):
+    """Of a certificate: who signed (an address or URI), and who vouches for that."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    issuer: str = Field(min_length=1, max_length=512)
+    subject: str = Field(min_length=1, max_length=512)
+
+    def __str__(self) -> str:
+        return f"{self.subject} ({self.issuer})"
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    identity: Identity
+    payload_type: str
+    payload: bytes
+
+
+class Keyless:
+    """`root` is a trusted_root.json of Sigstore's, as `cosign trusted-root create` writes it."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._known: tuple[bytes, Verifier] | None = None
+
+    async def verify(self, bundle: bytes, identities: Iterable[Identity]) -> Verified:
+        """Raises Unverified, and ConfigError where the root or the library is not there."""
+        return await asyncio.to_thread(self._verify, bundle, tuple(identities))
+
+    def content(self) -> bytes:
+        """Of the root, which is read anew: it may have been replaced. Raises ConfigError."""
+        return read_root(self._root)
+
+    def _verify(self, content: bytes, identities: tuple[Identity, ...]) -> Verified:
+        verifier = self._verifier()
+        from sigstore.models import Bundle
+        from sigstore.verify import policy
+
+        known = {one: policy.Identity(identity=one.subject, issuer=one.issuer) for one in identities}
+        try:
+            bundle = Bundle.from_json(content)
+            payload_type, payload = verifier.verify_dsse(bundle, policy.AnyOf([*known.values()]))
+        except Exception as error:  # whatever a bundle provokes in the library and what that parses with
+            raise Unverified(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
+        for identity, wanted in known.items():
+            if _is(wanted, bundle):
+                return Verified(identity, payload_type, payload)
+        raise Unverified("by another identity")
+
+    def _verifier(self) -> Verifier:
+        content = self.content()
+        if self._known is None or self._known[0] != content:
+            self._known = (content, _made(self._root, content))
+        return self._known[1]
+
+
+def _is(wanted: policy.Identity, bundle: Bundle) -> bool:
+    from sigstore.errors import VerificationError
+
+    try:
+        wanted.verify(bundle.signing_certificate)
+    except VerificationError:
+        return False
+    return True
+
+
+def read_root(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(ROOT_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(content) > ROOT_BYTES:
+        raise ConfigError(f"{path}: has over {ROOT_BYTES} bytes")
+    return content
+
+
+def check_root(path: Path | None) -> None:
+    """Raises ConfigError where no signature by an identity could be verified with it."""
+    if path is None:
+        raise ConfigError("`identities` need a trusted root: name its file as `trusted_root` in [sigstore]")
+    if importlib.util.find_spec("sigstore") is None:
+        raise ConfigError("`identities` need sigstore: pip install 'container-kit[sigstore]'")
+    _made(path, read_root(path))
+
+
+def _made(path: Path, content: bytes) -> Verifier:
+    try:
+        from sigstore.models import TrustedRoot
+        from sigstore.verify import Verifier
+        from sigstore_models.trustroot.v1 import TrustedRoot as Document
+    except ImportError as error:
+        raise ConfigError(
+            f"sigstore cannot be used: {error}: pip install 'container-kit[sigstore]'"
+        ) from error
+    try:
+        return Verifier(trusted_root=TrustedRoot(Document.from_json(content)))
+    except Exception as error:  # of the library and of what that parses with: no common class
+        raise ConfigError(f"{path}: is no trusted root of Sigstore's: {str(error)[:200]}") from error
