@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sigstore.verify import Verifier, policy
 
 ROOT_BYTES = 1 << 20
+MEDIA_TYPE = "application/vnd.dev.sigstore.trustedroot"
 
 
 class Unverified(Exception):
@@ -107,12 +109,17 @@ def read_root(path: Path) -> bytes:
 
 
 def check_root(path: Path | None) -> None:
-    """Raises ConfigError where no signature by an identity could be verified with it."""
+    """Raises ConfigError where it can be told without the library that nothing could be verified by it."""
     if path is None:
         raise ConfigError("`identities` need a trusted root: name its file as `trusted_root` in [sigstore]")
     if importlib.util.find_spec("sigstore") is None:
         raise ConfigError("`identities` need sigstore: pip install 'container-kit[sigstore]'")
-    _made(path, read_root(path))
+    try:
+        kind = json.loads(read_root(path))["mediaType"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        kind = None
+    if not str(kind).startswith(MEDIA_TYPE):
+        raise ConfigError(f"{path}: is no trusted root of Sigstore's")
 
 
 def _made(path: Path, content: bytes) -> Verifier:

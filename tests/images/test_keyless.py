@@ -164,6 +164,14 @@ async def test_a_root_that_is_replaced_counts_from_then_on(verifier: Keyless, tm
         await verifier.verify(good, IDENTITIES)
 
 
+async def test_a_root_that_is_none_verifies_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "half.json"
+    path.write_text(json.dumps({"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1"}))
+    check_root(path)
+    with pytest.raises(ConfigError, match="is no trusted root"):
+        await Keyless(path).verify(by(RELEASE, "r.example/x"), IDENTITIES)
+
+
 POLICY = """
 [local]
 images = []
