@@ -17,7 +17,7 @@ from daemon.images.child import Unscannable
 
 MEMBERS = 20_000
 LAYERS = 512
-DOCUMENT_BYTES = 8 << 20
+DOCUMENT_BYTES = 2 << 20
 
 
 @dataclass(frozen=True, slots=True)

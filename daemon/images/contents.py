@@ -39,7 +39,7 @@ class ImageContents:
         head = asdict(replace(self, packages=(), notables=())) | counts
         return b"".join(
             json.dumps(item).encode() + b"\n"
-            for item in (head, *map(asdict, self.packages), *map(asdict, self.notables))
+            for item in (head, *map(_plain, self.packages), *map(_plain, self.notables))
         )
 
     @classmethod
@@ -55,6 +55,11 @@ class ImageContents:
             "unread": tuple(head["unread"]),
         }
         return cls(**given)
+
+
+def _plain(item: Package | Notable) -> dict[str, Any]:
+    """As `asdict`, which takes ten times as long."""
+    return {name: getattr(item, name) for name in item.__dataclass_fields__}
 
 
 def _package(item: dict[str, Any]) -> Package:

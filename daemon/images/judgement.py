@@ -68,16 +68,21 @@ def _of_vulnerabilities(
     exploits: Exploits,
 ) -> tuple[Verdict, ...]:
     """The same all day: each launch of an image with thousands of them must not count them anew."""
-    excuses = {
-        found: why
-        for found in result.vulnerabilities
-        if (why := excused(exemptions.vex, found, exemptions.digests)) is not None
-    }
-    left = [found for found in result.vulnerabilities if found not in excuses]
+    excuses = _excuses(result, exemptions) if exemptions.vex else {}
+    left = [found for found in result.vulnerabilities if not excuses or found not in excuses]
     counted = [_counted(limit, exploits.mark(found), exemptions.exceptions, today) for found in left]
     over = [one for one in counted if one and one.severity.rank > limit.max_severity.rank]
     passed = (*_excused(excuses), *_let_pass(len(left) - len(over), limit, result))
     return (_vulnerable(limit, over), *passed) if over else passed
+
+
+def _excuses(result: ScanResult, exemptions: Exemptions) -> dict[Vulnerability, str]:
+    """Those that VEX excuses, and why."""
+    return {
+        found: why
+        for found in result.vulnerabilities
+        if (why := excused(exemptions.vex, found, exemptions.digests)) is not None
+    }
 
 
 def _excused(excuses: dict[Vulnerability, str]) -> Iterator[Threat]:

@@ -82,6 +82,12 @@ def cpu_s(process: psutil.Process) -> float:
     return float(times.user + times.system + times.children_user + times.children_system)
 
 
+def scheduling(pid: int) -> tuple[int, int]:
+    """Of its event loop: nanoseconds that it was ready and had no core, and how often it got one."""
+    _, waited_ns, slices = Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()
+    return int(waited_ns), int(slices)
+
+
 @asynccontextmanager
 async def every(interval_s: float, do: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
     """For as long as the block runs."""
@@ -173,10 +179,12 @@ async def cached(running: Daemon, image: str) -> Found:
 
         await launch()
         verdicts_ms.clear()
+        waited_ns, slices = scheduling(running.pid)
         for _ in range(BURSTS):
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(AT_ONCE):
                     tasks.create_task(launch())
+        waits_ns, more_slices = scheduling(running.pid)
         start_s = cpu_s(process)
         for _ in range(CHECKS):
             await check(session, image)
@@ -186,6 +194,7 @@ async def cached(running: Daemon, image: str) -> Found:
         "verdict_p50_ms": quantile(verdicts_ms, 0.5),
         "verdict_p99_ms": quantile(verdicts_ms, 0.99),
         "verdict_worst_ms": quantile(verdicts_ms, 1.0),
+        "wait_for_a_core_mean_ms": round((waits_ns - waited_ns) / (more_slices - slices) / 1e6, 3),
         "check_by_api_cpu_ms": round(checks_s / CHECKS * 1000, 3),
     }
 

@@ -79,10 +79,10 @@ def many_packages(folder: Path, count: int = 99_999) -> SavedImage:
 
 
 def large_configuration(folder: Path) -> SavedImage:
-    """8 MB of variables, labels and history that are almost what is looked for."""
-    near = [f"URL{number}=a://{'b' * 150}:{'c' * 150}" for number in range(8000)]
-    labels = {f"l{number}": "eyJ" + "A" * 200 for number in range(5000)}
-    config = {"Env": near, "Labels": labels, "Volumes": {f"/v{number}": {} for number in range(50_000)}}
+    """As large as it may be: variables, labels and history that are almost what is looked for."""
+    near = [f"URL{number}=a://{'b' * 150}:{'c' * 150}" for number in range(3000)]
+    labels = {f"l{number}": "eyJ" + "A" * 200 for number in range(1000)}
+    config = {"Env": near, "Labels": labels, "Volumes": {f"/v{number}": {} for number in range(10_000)}}
     return save(folder / "configuration.tar", [layer([File("a")])], config)
 
 
@@ -106,5 +106,5 @@ HOSTILE: dict[str, Callable[[Path], SavedImage]] = {
     "claims": of_layers("claims", header("big", 40 << 30)),
     "leads-out": of_layers("leads-out", layer([File("a/../../etc/cron.d/x")])),
     "broken-json": of_documents("broken-json", b"[{"),
-    "deep-json": of_documents("deep-json", b"[" * 4_000_000),
+    "deep-json": of_documents("deep-json", b"[" * 1_000_000),
 }

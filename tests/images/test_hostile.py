@@ -87,7 +87,7 @@ HOSTILE_ARCHIVES: dict[str, tuple[dict[str, bytes], str]] = {
         manifest({"Config": "c", "Layers": []}) | {"c": b"[]"},
         "not a JSON object",
     ),
-    "huge JSON": ({"manifest.json": b" " * (9 << 20)}, "has over 8388608 bytes"),
+    "huge JSON": ({"manifest.json": b" " * (3 << 20)}, "has over 2097152 bytes"),
 }
 
 
