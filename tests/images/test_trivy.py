@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import importlib.util
 import json
+import shutil
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -151,6 +152,17 @@ async def test_files_and_variables_that_silence_trivy_do_nothing(
     monkeypatch.setenv("TRIVY_IGNOREFILE", str(tmp_path / ".trivyignore"))
     result = await scanner.scan(image(tmp_path, debian({"openssl": "3.0.1-1"})))
     assert {item.id for item in result.vulnerabilities} == {"CVE-2099-0001"}
+
+
+async def test_a_scanner_gets_nothing_of_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No tokens, no proxies, no engine, no settings: nothing that it could be told or tell."""
+    for name in ("TRIVY_TOKEN", "DOCKER_HOST", "HTTPS_PROXY", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    program = Program(Path(shutil.which("busybox") or "busybox"))
+    with program.opened() as descriptor, private_folder() as folder:
+        said = await program.run(descriptor, ["env"], folder)
+    names = {line.partition("=")[0] for line in said.decode().splitlines()}
+    assert names - {"LC_CTYPE"} == {"HOME", "PATH", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"}
 
 
 async def test_a_jar_makes_it_no_cleaner(tmp_path: Path, scanner: TrivyScanner) -> None:
