@@ -8,7 +8,6 @@ import grp
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
@@ -51,8 +50,6 @@ from daemon.settings import Settings, settings_file
 from daemon.telemetry.telemetry import Telemetry
 
 CHECKPOINT_INTERVAL_S = 1.0
-# How long a thread that parses keeps the event loop waiting, at most, for each thing that it does.
-SWITCH_INTERVAL_S = 0.0005
 
 log = structlog.get_logger()
 
@@ -63,7 +60,6 @@ async def serve(settings: Settings) -> None:
         raise ConfigError(
             f"{init.BINARY}: the sandbox's init is not built: run python -m daemon.sandbox.init"
         )
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
     async with AsyncExitStack() as cleanup:
         profiles = Profiles(settings.profile_dirs)
         policy = load_policy([PROFILES, *settings.profile_dirs])

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from daemon import __version__
 from daemon.images import config, layers
+from daemon.images.beside import beside
 from daemon.images.child import Unscannable
 from daemon.images.contents import ImageContents
 from daemon.images.findings import ImageIssue, ScanResult
@@ -88,7 +89,7 @@ class Examination:
 
         async def find() -> tuple[ImageIssue, ...]:
             contents = await self._contents(image_id)
-            return await asyncio.to_thread(_issues, contents, tags, today)
+            return await beside(_issues, contents, tags, today)
 
         return await self._issues.get((image_id, (tags, today)), find)
 
@@ -149,13 +150,13 @@ class Examination:
             self._failures.popitem(last=False)
 
     async def _read(self, image_id: str) -> ImageContents:
-        if (known := await asyncio.to_thread(self._store.get, image_id)) is not None:
+        if (known := await beside(self._store.get, image_id)) is not None:
             return known
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         async with self._turns:
             with tempfile.TemporaryDirectory(dir=self._folder, prefix=_SAVED) as folder:
                 contents = await layers.read_image(await save(self._socket, image_id, Path(folder)))
-        await asyncio.to_thread(self._store.put, contents)
+        await beside(self._store.put, contents)
         return contents
 
 

@@ -6,7 +6,6 @@ signature, and the times. It is an extra and heavy, so it is imported when it is
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import json
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, Field
 
 from daemon.errors import ConfigError
+from daemon.images.beside import beside
 
 if TYPE_CHECKING:
     from sigstore.models import Bundle
@@ -58,7 +58,7 @@ class Keyless:
 
     async def verify(self, bundle: bytes, identities: Iterable[Identity]) -> Verified:
         """Raises Unverified, and ConfigError where the root or the library is not there."""
-        return await asyncio.to_thread(self._verify, bundle, tuple(identities))
+        return await beside(self._verify, bundle, tuple(identities))
 
     def content(self) -> bytes:
         """Of the root, which is read anew: it may have been replaced. Raises ConfigError."""

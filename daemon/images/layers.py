@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import dataclass
 
 from daemon.findings import Severity
+from daemon.images.beside import beside
 from daemon.images.child import Unscannable, run_module
 from daemon.images.confinement import Limits
 from daemon.images.contents import ImageContents
@@ -26,7 +26,7 @@ async def read_image(image: SavedImage, limits: Limits = LIMITS) -> ImageContent
         answer = await run_module(WORKER, [image.image_id], limits, stdin=archive)
     if answer.startswith(b'{"unscannable"'):
         raise Unscannable(json.loads(answer)["unscannable"])
-    return await asyncio.to_thread(ImageContents.from_lines, answer)
+    return await beside(ImageContents.from_lines, answer)
 
 
 @dataclass(frozen=True, slots=True)

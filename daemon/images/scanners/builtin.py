@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.findings import Severity
+from daemon.images.beside import beside
 from daemon.images.child import Unscannable, run_module
 from daemon.images.confinement import Limits
 from daemon.images.contents import ImageContents
@@ -43,12 +43,12 @@ class BuiltinScanner:
 
     async def match(self, contents: ImageContents) -> ScanResult:
         """Of what was read before: all that a new database needs."""
-        lines = await asyncio.to_thread(contents.to_lines)
+        lines = await beside(contents.to_lines)
         try:
             answer = await run_module(WORKER, [str(self.directory)], self.limits, stdin=lines)
         except Unscannable as error:
             return not_understood(self.name, str(error), packages=len(contents.packages))
-        return await asyncio.to_thread(self._result, contents, answer)
+        return await beside(self._result, contents, answer)
 
     def _result(self, contents: ImageContents, answer: bytes) -> ScanResult:
         matched, *found = map(json.loads, answer.splitlines())
