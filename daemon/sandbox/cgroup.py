@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from errno import ENODEV
@@ -159,14 +159,8 @@ class Cgroup:
         self._pids_peak = 0
         with ExitStack() as files:
             self._sources = list(self._open(files))
-            if absent := _COUNTERS - self._sample().keys():
-                raise LookupError(
-                    f"the kernel does not count {min(absent)}: enable the controllers of cgroups"
-                )
+            self._cpu = self._sources[_place_of_cpu_time(self._sources)]
             self._files = files.pop_all()
-        self._cpu = next(
-            source for source in self._sources if "cpu_ns" in source[1](read_counters(source[0]))
-        )
 
     @classmethod
     def of_pid(cls, pid: int, proc: Path = Path("/proc")) -> Self:
@@ -274,6 +268,20 @@ class Cgroup:
             raise _gone_or(error) from error
 
 
+def _place_of_cpu_time(sources: Sequence[tuple[int, _Parse]]) -> int:
+    """Which of them counts it. Raises LookupError if a counter is in none of them.
+
+    They are read for it once for each kind of host, and not at each launch.
+    """
+    kind = tuple(parse for _, parse in sources)
+    if kind not in _complete:
+        fields = [parse(read_counters(descriptor)).keys() for descriptor, parse in sources]
+        if absent := _COUNTERS.difference(*fields):
+            raise LookupError(f"the kernel does not count {min(absent)}: enable the controllers of cgroups")
+        _complete[kind] = next(place for place, found in enumerate(fields) if "cpu_ns" in found)
+    return _complete[kind]
+
+
 def read_counters(descriptor: int) -> bytes:
     """The whole of an open cgroup file, as it is now. Raises CgroupGone."""
     try:
@@ -322,6 +330,7 @@ def _parse_io_stat(raw: bytes) -> dict[str, int]:
     return {"io_read_bytes": read, "io_write_bytes": write}
 
 
+_complete: dict[tuple[_Parse, ...], int] = {}
 _THROTTLING = {"nr_periods": ("periods", 1), "nr_throttled": ("throttled_periods", 1)}
 _SOURCES: Final[dict[tuple[str, int, str], _Parse]] = {
     ("cpuacct", 1, "cpuacct.usage"): _number("cpu_ns"),

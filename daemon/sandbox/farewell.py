@@ -17,6 +17,14 @@ from daemon.errors import EngineError
 from daemon.sandbox import init
 
 
+def awaits_go(pid: int) -> bool:
+    """Of our init: whether it has made the pipe; from then on a go is not lost."""
+    try:
+        return os.readlink(f"/proc/{pid}/fd/{init.GO_FD}").startswith("pipe:")  # noqa: PTH115  # no path
+    except OSError:
+        return False
+
+
 def give_go(pid: int, pidfd: int) -> None:
     """Its program runs. Raises EngineError: the process has ended.
 

@@ -28,14 +28,14 @@ from daemon.sandbox.checks import Subject
 from daemon.sandbox.clock import timed
 from daemon.sandbox.engine import Engine
 from daemon.sandbox.expected import of_launched
-from daemon.sandbox.farewell import Farewell
+from daemon.sandbox.farewell import Farewell, awaits_go
 from daemon.sandbox.first_process import first_pid
 from daemon.sandbox.hostconfig import WORKSPACE
 from daemon.sandbox.options import SandboxOptions
 from daemon.sandbox.output import OutputLog
 from daemon.sandbox.report import SecurityReport
 from daemon.sandbox.sandbox import Sandbox, State
-from daemon.sandbox.stream import Stream
+from daemon.sandbox.stream import Connection, Stream
 from daemon.sandbox.watcher import Watcher
 from daemon.sandbox.workspace import Workspace
 
@@ -92,13 +92,14 @@ async def prepare(
     """
     subject, durations_ms, ready = request.subject, request.durations_ms, asyncio.Event()
     with timed(durations_ms, "create"), tracing.span("sandbox.create") as span:
+        dialling = tasks.create_task(_dial(engine, cleanup))
         container = await _create(engine, request, cleanup)
         span.set_attributes({"container.id": container, "container.runtime.name": "docker"})
         watcher.expect(_expected(request, container))
         cleanup.push_async_callback(watcher.ended, container)
         # Asked for now: while a container starts, the engine holds the lock that an answer needs.
         inspecting = tasks.create_task(engine.inspect(container))
-        stream = await engine.attach(container, tty=subject.options.tty)
+        stream = await engine.attach(container, tty=subject.options.tty, connection=await dialling)
         cleanup.push_async_callback(stream.close)
     with timed(durations_ms, "start"), tracing.span("sandbox.start"):
         starting = tasks.create_task(_start(engine, container, ready))
@@ -108,6 +109,7 @@ async def prepare(
         saving = tasks.create_task(asyncio.to_thread(_save, records, request, container))
         arriving = tasks.create_task(_ready(engine, stream, ready))
         pid = await _first_process(watcher.began(container), arriving)
+        ready.set()
         if pid is None and (pid := first_pid(container, subject.engine)) is None:
             await starting
             pid = int((await engine.inspect(container))["State"]["Pid"])
@@ -120,7 +122,7 @@ async def prepare(
             await watcher.confine(container, pid, subject.egress)
         if subject.options.files:
             await asyncio.to_thread(_write_files, sandbox.workspace, subject.options)
-        await arriving
+        await _listening(sandbox, arriving)
         with _alive():
             sandbox.farewell.open()
         await recording
@@ -168,6 +170,13 @@ async def _confirm(engine: Engine, request: Request) -> None:
             raise ImageMoved(name) from error
         if image != request.subject.image:
             raise ImageMoved(name)
+
+
+async def _dial(engine: Engine, cleanup: AsyncExitStack) -> Connection:
+    """While the engine is busy with the container: it is attached to as soon as there is one."""
+    connection = await engine.dial()
+    cleanup.callback(connection[1].transport.abort)
+    return connection
 
 
 async def _create(engine: Engine, request: Request, cleanup: AsyncExitStack) -> str:
@@ -229,6 +238,16 @@ async def _first_process(began: asyncio.Future[int], arriving: asyncio.Task[None
         return began.result()
     await arriving
     return None
+
+
+async def _listening(sandbox: Sandbox, arriving: asyncio.Task[None]) -> None:
+    """Its word is a millisecond on its way through the engine; what it stands for can be seen at once."""
+    if not arriving.done() and awaits_go(sandbox.pid):
+        arriving.cancel()
+        await asyncio.wait([arriving])
+        sandbox.stream.begin_with(init.READY)
+    else:
+        await arriving
 
 
 async def _ready(engine: Engine, stream: Stream, ready: asyncio.Event) -> None:

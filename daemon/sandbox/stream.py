@@ -22,6 +22,9 @@ CHUNK_BYTES = 64 * 1024
 HEADER_LIMIT_BYTES = 64 * 1024
 
 
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
 class Channel(IntEnum):
     STDOUT = 1
     STDERR = 2
@@ -40,7 +43,7 @@ class Stream:
         self._reader = reader
         self._writer = writer
         self._tty = tty
-        self._pending = b""
+        self._pending = self._header = self._word = b""
         self.hold: Callable[[], Awaitable[None]] = _go_on
 
     async def write(self, data: bytes) -> None:
@@ -61,8 +64,12 @@ class Stream:
             self._pending = output.data[1:]
         return output.data[:1]
 
+    def begin_with(self, word: bytes) -> None:
+        """What `outputs` are to begin with, one byte of stdout, and do not give: it is on its way still."""
+        self._word = word
+
     async def read(self) -> Output | None:
-        """The next piece, None at the end."""
+        """The next piece, None at the end. Cancelled, it loses nothing."""
         if self._pending:
             data, self._pending = self._pending, b""
             return Output(Channel.STDOUT, data)
@@ -73,14 +80,20 @@ class Stream:
 
     async def _frame(self) -> Output | None:
         try:
-            header = await self._reader.readexactly(8)
-            data = await self._reader.readexactly(int.from_bytes(header[4:8], "big"))
+            self._header = self._header or await self._reader.readexactly(8)
+            data = await self._reader.readexactly(int.from_bytes(self._header[4:8], "big"))
         except asyncio.IncompleteReadError:
             return None
+        header, self._header = self._header, b""
         return Output(Channel.STDERR if header[0] == Channel.STDERR else Channel.STDOUT, data)
 
     async def outputs(self) -> AsyncIterator[Output]:
-        """Between two pieces `hold` is awaited: for as long, a program that goes on writing is held up."""
+        """Between two pieces `hold` is awaited: for as long, a program that goes on writing is held up.
+
+        Raises EngineError where they do not begin as they were to.
+        """
+        if self._word and await self.first_byte() != self._word:
+            raise EngineError("the sandbox's first process did not say that it was ready")
         while (output := await self.read()) is not None:
             yield output
             await self.hold()
@@ -98,14 +111,21 @@ async def _go_on() -> None:
     return
 
 
-async def hijack(socket: Path, path: str, body: dict[str, Any] | None = None, *, tty: bool) -> Stream:
-    """POST `path` and take the connection over. Raises EngineError with the engine's own words."""
+async def dial(socket: Path) -> Connection:
+    """Raises EngineUnavailable."""
     try:
-        reader, writer = await asyncio.open_unix_connection(str(socket), limit=HEADER_LIMIT_BYTES)
+        return await asyncio.open_unix_connection(str(socket), limit=HEADER_LIMIT_BYTES)
     except OSError as error:
         raise EngineUnavailable(
             f"no Docker Engine answers on {socket}: {error.strerror}; start it"
         ) from error
+
+
+async def hijack(
+    connection: Connection, path: str, body: dict[str, Any] | None = None, *, tty: bool
+) -> Stream:
+    """POST `path` and take the connection over. Raises EngineError with the engine's own words."""
+    reader, writer = connection
     payload = b"" if body is None else json.dumps(body).encode()
     writer.write(
         f"POST {path} HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"

@@ -18,7 +18,7 @@ from daemon.sandbox.result import ExecutionResult
 from daemon.sandbox.sandbox import Sandbox
 
 FIRST_SAMPLE_INTERVAL_S = 0.02
-SAMPLE_INTERVAL_S = 0.5
+SAMPLE_INTERVAL_S, IDLE_INTERVAL_S = 0.5, 2.0
 OUTPUT_DRAIN_S = 2.0
 KILL_DEADLINE_S = 30.0
 AT_START = Usage(0, 0, 0, 0, 0, 0, 0)  # counters begin with the cgroup: what came before a sample counts
@@ -115,8 +115,8 @@ async def _sample(engine: Engine, sandbox: Sandbox, samples: _Samples) -> None:
     """Until the cgroup is gone. Each kind of excess is reported once a sandbox."""
     with suppress(CgroupGone):
         while True:
-            await asyncio.sleep(samples.next_interval_s())
-            for excess in samples.take() if samples.ran else ():
+            await asyncio.sleep(samples.interval_s)
+            for excess in samples.due():
                 await _exceeded(sandbox, excess.kind, excess.limit, excess.message)
                 if excess.kind == resources.ExceededKind.CPU and sandbox.ended_by_throttling:
                     await _end_throttled(engine, sandbox)
@@ -148,16 +148,14 @@ class _Samples:
         self.found_last: list[resources.Exceeded] = []
         self.complete = False
         self.ended = asyncio.Event()
-        self._interval_s = FIRST_SAMPLE_INTERVAL_S / 2
+        self.interval_s = FIRST_SAMPLE_INTERVAL_S
+        """Until the next one."""
 
-    def next_interval_s(self) -> float:
-        self._interval_s = min(SAMPLE_INTERVAL_S, self._interval_s * 2)
-        return self._interval_s
-
-    @property
-    def ran(self) -> bool:
-        """Whether any of its programs did since the last sample: else that holds still. Raises CgroupGone."""
-        return self.usage is None or self._sandbox.cgroup.cpu_ns() != self.usage.cpu_ns
+    def due(self) -> list[resources.Exceeded]:
+        """Of a new one; while none of its programs runs the last one stands. Raises CgroupGone."""
+        idle = self.usage is not None and self._sandbox.cgroup.cpu_ns() == self.usage.cpu_ns
+        self.interval_s = min(self.interval_s * 2, IDLE_INTERVAL_S if idle else SAMPLE_INTERVAL_S)
+        return [] if idle else self.take()
 
     def take(self) -> list[resources.Exceeded]:
         """What was exceeded for the first time; memory is the OOM watch's to tell. Raises CgroupGone."""
