@@ -297,11 +297,11 @@ class Executor:
 
     async def pause(self, sandbox: Sandbox) -> None:
         await self.engine.pause(sandbox.container_id)
-        sandbox.state = State.PAUSED
+        _becomes(sandbox, State.PAUSED)
 
     async def resume(self, sandbox: Sandbox) -> None:
         await self.engine.unpause(sandbox.container_id)
-        sandbox.state = State.RUNNING
+        _becomes(sandbox, State.RUNNING)
 
     async def recover(self, unwatched_since: datetime) -> None:
         """Sandboxes of a daemon that was killed: taken over if they are what they were, else ended."""
@@ -380,6 +380,12 @@ def _close_watches(sandbox: Sandbox) -> None:
         sandbox.oom.close()
     sandbox.cgroup.close()
     os.close(sandbox.pidfd)
+
+
+def _becomes(sandbox: Sandbox, state: State) -> None:
+    """Unless it has ended while the engine was asked."""
+    if sandbox.state is not State.ENDED:
+        sandbox.state = state
 
 
 def _blocked(report: SecurityReport) -> dict[str, Any]:
