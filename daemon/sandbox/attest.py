@@ -6,11 +6,11 @@ outside; pid 1 of the sandbox is our init, waiting for its go.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from daemon.sandbox import init
@@ -59,15 +59,15 @@ class Observed:
 
 def observe(pid: int, limits: Limits) -> Observed:
     """`limits` are those of its cgroup. Raises OSError if the process is gone."""
-    proc = Path(f"/proc/{pid}")
-    executable = (proc / "exe").stat()
-    process_limits = _process_limits((proc / "limits").read_text())
+    proc = f"/proc/{pid}"
+    executable = os.stat(f"{proc}/exe")  # noqa: PTH116  # a launch waits, and paths as objects take as long again
+    process_limits = _process_limits(_read(f"{proc}/limits"))
     return Observed(
-        status=_fields((proc / "status").read_text()),
+        status=_fields(_read(f"{proc}/status")),
         executable=(executable.st_dev, executable.st_ino),
         namespaces=_namespaces(proc),
-        mounts=parse_mountinfo((proc / "mountinfo").read_text()),
-        interfaces=_interfaces((proc / "net/dev").read_text()),
+        mounts=parse_mountinfo(_read(f"{proc}/mountinfo")),
+        interfaces=_interfaces(_read(f"{proc}/net/dev")),
         open_files=process_limits.get("Max open files", ""),
         core=process_limits.get("Max core file size", ""),
         apparmor=_apparmor(proc),
@@ -190,14 +190,19 @@ def _fields(text: str) -> dict[str, str]:
 @cache
 def _hosts_namespaces() -> dict[str, set[str]]:
     """This process's and those of the host's first one: under systemd a service has mounts of its own."""
-    found = [_namespaces(Path("/proc/self"))]
+    found = [_namespaces("/proc/self")]
     with suppress(PermissionError):  # in a container, where there may be no more of the host than we are
-        found.append(_namespaces(Path("/proc/1")))
+        found.append(_namespaces("/proc/1"))
     return {name: {namespaces[name] for namespaces in found} for name in NAMESPACES}
 
 
-def _namespaces(proc: Path) -> dict[str, str]:
-    return {name: str((proc / "ns" / name).readlink()) for name in NAMESPACES}
+def _namespaces(proc: str) -> dict[str, str]:
+    return {name: os.readlink(f"{proc}/ns/{name}") for name in NAMESPACES}  # noqa: PTH115  # as above
+
+
+def _read(path: str) -> str:
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123  # as above
+        return file.readall().decode()
 
 
 def parse_mountinfo(text: str) -> dict[str, MountPoint]:
@@ -224,8 +229,8 @@ def _process_limits(text: str) -> dict[str, str]:
     return {line[:26].strip(): line[47:68].strip() for line in text.splitlines()[1:]}
 
 
-def _apparmor(proc: Path) -> str:
+def _apparmor(proc: str) -> str:
     try:
-        return (proc / "attr/current").read_text().strip("\0\n ")
+        return _read(f"{proc}/attr/current").strip("\0\n ")
     except OSError:
         return ""  # the kernel has no security module with labels

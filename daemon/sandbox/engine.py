@@ -115,6 +115,14 @@ class Engine:
             raise EngineError(_message(content), response.status)
         return content
 
+    async def image_of(self, container_id: str) -> str:
+        """The id of the image that it was made from; also while it starts, when `inspect` has to wait."""
+        filters = quote(json.dumps({"id": [container_id]}))
+        listed = await self._ask("GET", f"/containers/json?all=true&filters={filters}")
+        if len(listed) != 1:
+            raise EngineError(f"container {container_id[:12]} is gone", 404)
+        return str(listed[0]["ImageID"])
+
     async def gateway(self, network: str) -> IPv4Address:
         """The host's own address in a bridge network."""
         found = await self._ask("GET", f"/networks/{quote(network)}")

@@ -97,12 +97,12 @@ async def prepare(
         span.set_attributes({"container.id": container, "container.runtime.name": "docker"})
         watcher.expect(_expected(request, container))
         cleanup.push_async_callback(watcher.ended, container)
-        # Asked for now: while a container starts, the engine holds the lock that an answer needs.
-        inspecting = tasks.create_task(engine.inspect(container))
+        # Before the start, which holds the engine's lock on the container: what is written meanwhile is lost.
         stream = await engine.attach(container, tty=subject.options.tty, connection=await dialling)
         cleanup.push_async_callback(stream.close)
     with timed(durations_ms, "start"), tracing.span("sandbox.start"):
         starting = tasks.create_task(_start(engine, container, ready))
+        identifying = tasks.create_task(engine.image_of(container))
         recording = tasks.create_task(_record_start(engine, request, container))
         # Before the caller knows of it: who has an id finds its sandbox again after a crash.
         cleanup.callback(records.remove, request.trail.sandbox_id)
@@ -114,7 +114,7 @@ async def prepare(
             await starting
             pid = int((await engine.inspect(container))["State"]["Pid"])
     with timed(durations_ms, "attest"), tracing.span("sandbox.attest"):
-        image_id = (await inspecting)["Image"]
+        image_id = await identifying
         with _alive():
             sandbox = _open(request, container, pid, stream, cleanup)
             await _attest(request, sandbox, image_id)
