@@ -38,6 +38,7 @@ bench: setup
 	tests/with-engine.sh $(PYTHON) -m tests.benchmarks.scan
 	tests/with-engine.sh $(PYTHON) -m tests.benchmarks.images
 	tests/with-engine.sh $(PYTHON) -m tests.benchmarks.flood
+	tests/with-engine.sh $(PYTHON) -m tests.benchmarks.cost
 	tests/with-engine.sh $(PYTHON) -m tests.benchmarks.response
 	$(PYTHON) -m tests.benchmarks.audit
 	$(PYTHON) -m tests.benchmarks.audit_kills

@@ -80,7 +80,7 @@ async def measure(folder: Path, name: str) -> dict[str, Any]:
 
 
 def make_debian(name: str) -> None:
-    command = f"mmdebstrap --quiet --variant=minbase bookworm | docker import - {name}"
+    command = f"mmdebstrap --quiet --variant=minbase --include=python3 bookworm | docker import - {name}"
     subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], check=True, stdout=subprocess.DEVNULL)
 
 
