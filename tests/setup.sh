@@ -27,19 +27,20 @@ if [ ${#missing[@]} -gt 0 ]; then
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
-# Of these packages only one program each is needed, and their services must not start.
+# Of these packages only one program each is needed, with the files that it reads; their services must not start.
 need_program() {
-    local package=$1 program=$2 download
-    command -v "$program" >/dev/null 2>&1 && return
+    local package=$1 program=$2 files=${3:-} download
+    command -v "$program" >/dev/null 2>&1 && [ -e "/$files" ] && return
     echo "installing: $program"
     apt-get update -qq
     download=$(mktemp -d)
     (cd "$download" && apt-get -o APT::Sandbox::User=root download -qq "$package")
     dpkg-deb --fsys-tarfile "$download"/*.deb | tar -x -C /usr/local --strip-components=2 "./usr/bin/$program"
+    [ -z "$files" ] || dpkg-deb --fsys-tarfile "$download"/*.deb | tar -x -C / "./$files"
     rm -r "$download"
 }
 need_program prometheus promtool
-need_program prometheus-alertmanager prometheus-alertmanager
+need_program prometheus-alertmanager prometheus-alertmanager usr/share/prometheus/alertmanager
 # With the libraries that it lacks here. Unpacked and not installed: installed, it would put rsyslog out.
 if [ ! -e .venv/receivers/usr/sbin/syslog-ng ]; then
     echo "unpacking: syslog-ng"

@@ -96,7 +96,8 @@ async def test_what_is_remembered_of_the_gone_is_bounded(
         for digit in "abc":
             made.feed(digit * 64)
         await eventually(lambda: list(made.watch._gone) == ["b" * 64, "c" * 64])
-        assert made.asked == ["a" * 64, "b" * 64, "c" * 64]
+        ours = [digit * 64 for digit in "abc"]
+        assert [container for container in made.asked if container in ours] == ours  # there may be others
 
 
 async def test_while_the_engine_is_away_its_events_wait(tmp_path: Path, container: str) -> None:

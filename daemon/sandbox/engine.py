@@ -25,7 +25,7 @@ from yarl import URL
 
 from daemon.errors import EngineError, EngineUnavailable, ImageNotFound
 from daemon.sandbox.facts import EngineFacts, ImageFacts
-from daemon.sandbox.stream import Connection, Stream, dial, hijack
+from daemon.sandbox.hijacked import Hijacked, hijack
 
 API = "1.41"  # Docker 20.10, the oldest that this program speaks to
 THREADS = 8
@@ -167,20 +167,16 @@ class Engine:
         except aiohttp.ClientError as error:
             raise self._unavailable() from error
 
-    async def dial(self) -> Connection:
-        """For a later `attach`, which then need not wait for it. The caller closes it."""
-        return await dial(self.socket)
-
-    async def attach(self, container_id: str, *, tty: bool, connection: Connection | None = None) -> Stream:
+    async def attach(self, container_id: str, *, tty: bool) -> Hijacked:
         path = f"/v{API}/containers/{container_id}/attach?stream=1&stdin=1&stdout=1&stderr=1"
-        return await hijack(connection or await self.dial(), path, tty=tty)
+        return await hijack(self.socket, path, tty=tty)
 
-    async def exec(self, container_id: str, config: dict[str, Any]) -> tuple[str, Stream]:
+    async def exec(self, container_id: str, config: dict[str, Any]) -> tuple[str, Hijacked]:
         made = await self._call(self._exec_create, container_id, config)
         exec_id = str(made["Id"])
         tty = bool(config.get("Tty"))
         start = {"Detach": False, "Tty": tty}
-        return exec_id, await hijack(await self.dial(), f"/v{API}/exec/{exec_id}/start", start, tty=tty)
+        return exec_id, await hijack(self.socket, f"/v{API}/exec/{exec_id}/start", start, tty=tty)
 
     async def exec_exit_code(self, exec_id: str) -> int | None:
         inspected = await self._call(self._client.exec_inspect, exec_id)

@@ -16,12 +16,27 @@ from collections.abc import Callable
 from daemon.errors import EngineError
 from daemon.sandbox import init
 
+READY_DEADLINE_S = 30.0
+POLL_INTERVAL_S = 0.0005
+
+
+async def ready(pid: int, pidfd: int) -> None:
+    """Returns once all pipes of our init are there. Raises EngineError or OSError: it ended.
+
+    It makes them within a fraction of a millisecond, and no event tells.
+    """
+    async with asyncio.timeout(READY_DEADLINE_S):
+        while not awaits_go(pid):
+            if _ended(pidfd):
+                raise EngineError("the sandbox's first process ended before its program could run")
+            await asyncio.sleep(POLL_INTERVAL_S)
+
 
 def awaits_go(pid: int) -> bool:
-    """Of our init: whether it has made the pipe; from then on a go is not lost."""
+    """Of our init: before it is ready, and once it has had its go, it does not. Raises OSError: it ended."""
     try:
         return os.readlink(f"/proc/{pid}/fd/{init.GO_FD}").startswith("pipe:")  # noqa: PTH115  # no path
-    except OSError:
+    except FileNotFoundError:
         return False
 
 
@@ -51,12 +66,8 @@ class Farewell:
     """`close` lets the process leave, and does nothing the second time."""
 
     def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._descriptor = -1
-
-    def open(self) -> None:
-        """Once it is ready, or later. Needs CAP_SYS_PTRACE, as it is not dumpable: proc_pid_fd(5)."""
-        path = f"/proc/{self._pid}/fd/{init.FAREWELL_FD}"
+        """Of our init, which must be ready. It is not dumpable: needs CAP_SYS_PTRACE (proc_pid_fd(5))."""
+        path = f"/proc/{pid}/fd/{init.FAREWELL_FD}"
         self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
     @property

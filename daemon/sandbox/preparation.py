@@ -21,25 +21,24 @@ from daemon.audit.trail import Trail
 from daemon.errors import AttestationError, EngineError, ImageNotFound
 from daemon.expectation import Expectation
 from daemon.findings import Severity
-from daemon.sandbox import attest, init
+from daemon.sandbox import attest
 from daemon.sandbox.adoption import AdoptionRecord, AdoptionRecords
-from daemon.sandbox.cgroup import Cgroup, CgroupGone
+from daemon.sandbox.cgroup import Cgroup, CgroupGone, Limits
 from daemon.sandbox.checks import Subject
 from daemon.sandbox.clock import timed
 from daemon.sandbox.engine import Engine
 from daemon.sandbox.expected import of_launched
-from daemon.sandbox.farewell import Farewell, awaits_go
+from daemon.sandbox.farewell import Farewell, awaits_go, ready
 from daemon.sandbox.first_process import first_pid
 from daemon.sandbox.hostconfig import WORKSPACE
 from daemon.sandbox.options import SandboxOptions
 from daemon.sandbox.output import OutputLog
+from daemon.sandbox.pipes import Pipes
 from daemon.sandbox.report import SecurityReport
 from daemon.sandbox.sandbox import Sandbox, State
-from daemon.sandbox.stream import Connection, Stream
+from daemon.sandbox.stream import Stream
 from daemon.sandbox.watcher import Watcher
 from daemon.sandbox.workspace import Workspace
-
-READY_DEADLINE_S = 30.0
 
 log = structlog.get_logger()
 
@@ -88,43 +87,34 @@ async def prepare(
     """Creates, starts and attests; whatever fails, `cleanup` leaves nothing behind. Raises ImageMoved.
 
     The start call is still under way in `tasks` when this returns: the engine ends it milliseconds after
-    our init has said that it is in, and by then the runtime has applied all that it will ever apply.
+    our init is in its place, and by then the runtime has applied all that it will ever apply.
     """
-    subject, durations_ms, ready = request.subject, request.durations_ms, asyncio.Event()
+    subject, durations_ms, begun = request.subject, request.durations_ms, asyncio.Event()
     with timed(durations_ms, "create"), tracing.span("sandbox.create") as span:
-        dialling = tasks.create_task(_dial(engine, cleanup))
         container = await _create(engine, request, cleanup)
         span.set_attributes({"container.id": container, "container.runtime.name": "docker"})
         watcher.expect(_expected(request, container))
         cleanup.push_async_callback(watcher.ended, container)
-        # Before the start, which holds the engine's lock on the container: what is written meanwhile is lost.
-        stream = await engine.attach(container, tty=subject.options.tty, connection=await dialling)
-        cleanup.push_async_callback(stream.close)
+        terminal = await _terminal(engine, request, container, cleanup)
     with timed(durations_ms, "start"), tracing.span("sandbox.start"):
-        starting = tasks.create_task(_start(engine, container, ready))
+        starting = tasks.create_task(_start(engine, container, begun))
         identifying = tasks.create_task(engine.image_of(container))
         recording = tasks.create_task(_record_start(engine, request, container))
         # Before the caller knows of it: who has an id finds its sandbox again after a crash.
         cleanup.callback(records.remove, request.trail.sandbox_id)
         saving = tasks.create_task(asyncio.to_thread(_save, records, request, container))
-        arriving = tasks.create_task(_ready(engine, stream, ready))
-        pid = await _first_process(watcher.began(container), arriving)
-        ready.set()
-        if pid is None and (pid := first_pid(container, subject.engine)) is None:
-            await starting
-            pid = int((await engine.inspect(container))["State"]["Pid"])
+        pid = await _first_process(engine, watcher.began(container), starting, container, subject)
+        begun.set()
     with timed(durations_ms, "attest"), tracing.span("sandbox.attest"):
-        image_id = await identifying
         with _alive():
-            sandbox = _open(request, container, pid, stream, cleanup)
-            await _attest(request, sandbox, image_id)
+            first = _first(pid, cleanup)
+            await _attest(request, container, first, await identifying)
+            await ready(pid, first.pidfd)
+            sandbox = _open(request, container, first, terminal, cleanup)
         if subject.egress is not None:
             await watcher.confine(container, pid, subject.egress)
         if subject.options.files:
             await asyncio.to_thread(_write_files, sandbox.workspace, subject.options)
-        await _listening(sandbox, arriving)
-        with _alive():
-            sandbox.farewell.open()
         await recording
         await saving
     return sandbox
@@ -135,17 +125,20 @@ async def take_over(
 ) -> Sandbox:
     """A sandbox that an earlier daemon launched and that runs still: opened and attested as at its launch.
 
-    What it wrote meanwhile is lost, and its input has ended.
+    Its input has ended; what it wrote meanwhile is there still, but what it wrote to a terminal is lost.
+    Raises EngineError, AttestationError, ConfinementError.
     """
     cleanup.push_async_callback(engine.remove, container)
     watcher.expect(_expected(request, container))
     cleanup.push_async_callback(watcher.ended, container)
     inspected = await engine.inspect(container)
-    stream = await engine.attach(container, tty=request.subject.options.tty)
-    cleanup.push_async_callback(stream.close)
-    sandbox = _open(request, container, int(inspected["State"]["Pid"]), stream, cleanup)
-    await _attest(request, sandbox, inspected["Image"])
-    sandbox.farewell.open()
+    terminal = await _terminal(engine, request, container, cleanup)
+    with _alive():
+        first = _first(int(inspected["State"]["Pid"]), cleanup)
+        await _attest(request, container, first, inspected["Image"])
+        if awaits_go(first.pid):
+            raise EngineError("its program had not begun: launch it again")
+        sandbox = _open(request, container, first, terminal, cleanup)
     if request.subject.egress is not None:
         await watcher.confine(container, sandbox.pid, request.subject.egress)
     if inspected["State"]["Paused"]:
@@ -172,11 +165,15 @@ async def _confirm(engine: Engine, request: Request) -> None:
             raise ImageMoved(name)
 
 
-async def _dial(engine: Engine, cleanup: AsyncExitStack) -> Connection:
-    """While the engine is busy with the container: it is attached to as soon as there is one."""
-    connection = await engine.dial()
-    cleanup.callback(connection[1].transport.abort)
-    return connection
+async def _terminal(
+    engine: Engine, request: Request, container: str, cleanup: AsyncExitStack
+) -> Stream | None:
+    """Before the start, which holds the engine's lock on the container: what is written meanwhile is lost."""
+    if not request.subject.options.tty:
+        return None
+    stream = await engine.attach(container, tty=True)
+    cleanup.push_async_callback(stream.close)
+    return stream
 
 
 async def _create(engine: Engine, request: Request, cleanup: AsyncExitStack) -> str:
@@ -191,12 +188,12 @@ async def _create(engine: Engine, request: Request, cleanup: AsyncExitStack) -> 
     return container
 
 
-async def _start(engine: Engine, container: str, ready: asyncio.Event) -> None:
+async def _start(engine: Engine, container: str, begun: asyncio.Event) -> None:
     """Once init is in, the engine's trouble with its own answer is no longer the sandbox's."""
     try:
         await engine.start(container)
     except EngineError as error:
-        if not ready.is_set():
+        if not begun.is_set():
             raise
         log.warning("the engine failed a start that had happened", container=container, reason=str(error))
 
@@ -227,46 +224,51 @@ def _save(records: AdoptionRecords, request: Request, container: str) -> None:
         log.warning("sandbox could not be adopted later", sandbox_id=record.sandbox_id, reason=str(error))
 
 
-async def _first_process(began: asyncio.Future[int], arriving: asyncio.Task[None]) -> int | None:
-    """Its pid, from the sensor that saw our init take its place; None if its own word was all, or faster.
+async def _first_process(
+    engine: Engine,
+    began: asyncio.Future[int],
+    starting: asyncio.Task[None],
+    container: str,
+    subject: Subject,
+) -> int:
+    """Its pid, from the sensor that saw our init take its place, or where none did from the engine.
 
-    The sensor is 1.5 ms ahead, and from then on the process is what it will be: it may be looked at.
+    The sensor is 2 ms ahead, and from then on the process is what it will be: it may be looked at.
     """
-    either: tuple[asyncio.Future[Any], ...] = (began, arriving)
+    either: tuple[asyncio.Future[Any], ...] = (began, starting)
     await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-    if not arriving.done():
+    if began.done():
         return began.result()
-    await arriving
-    return None
+    await starting
+    if (pid := first_pid(container, subject.engine)) is not None:
+        return pid
+    return int((await engine.inspect(container))["State"]["Pid"])
 
 
-async def _listening(sandbox: Sandbox, arriving: asyncio.Task[None]) -> None:
-    """Its word is a millisecond on its way through the engine; what it stands for can be seen at once."""
-    if not arriving.done() and awaits_go(sandbox.pid):
-        arriving.cancel()
-        await asyncio.wait([arriving])
-        sandbox.stream.begin_with(init.READY)
-    else:
-        await arriving
+@dataclass(frozen=True, slots=True)
+class _First:
+    """The first process: `pid` is this one or none for as long as `pidfd` is open."""
+
+    pid: int
+    pidfd: int
+    cgroup: Cgroup
+    limits: Limits
 
 
-async def _ready(engine: Engine, stream: Stream, ready: asyncio.Event) -> None:
-    async with asyncio.timeout(READY_DEADLINE_S):
-        word = await stream.first_byte()
-    ready.set()
-    if not word:
-        await engine.ping()  # an engine that is gone takes the stream with it
-    if word != init.READY:
-        raise EngineError("the sandbox's init did not start: is the program's folder readable by the engine?")
-
-
-def _open(request: Request, container: str, pid: int, stream: Stream, cleanup: AsyncExitStack) -> Sandbox:
-    """The pidfd first: from then on `pid` is this process or none."""
-    options = request.subject.options
+def _first(pid: int, cleanup: AsyncExitStack) -> _First:
     pidfd = os.pidfd_open(pid)
     cleanup.callback(os.close, pidfd)
-    farewell = cleanup.enter_context(closing(Farewell(pid)))
     cgroup = cleanup.enter_context(Cgroup.of_pid(pid))
+    return _First(pid, pidfd, cgroup, cgroup.limits())
+
+
+def _open(
+    request: Request, container: str, first: _First, terminal: Stream | None, cleanup: AsyncExitStack
+) -> Sandbox:
+    """What was attested: only now is anything of the process opened for use."""
+    options, pid = request.subject.options, first.pid
+    stream = terminal or Pipes(pid)
+    cleanup.push_async_callback(stream.close)
     return Sandbox(
         id=request.trail.sandbox_id,
         session_id=request.trail.session_id,
@@ -278,10 +280,10 @@ def _open(request: Request, container: str, pid: int, stream: Stream, cleanup: A
         pid=pid,
         stream=stream,
         workspace=cleanup.enter_context(Workspace.open(pid, WORKSPACE, options.user, options.group)),
-        cgroup=cgroup,
-        limits=cgroup.limits(),
-        pidfd=pidfd,
-        farewell=farewell,
+        cgroup=first.cgroup,
+        limits=first.limits,
+        pidfd=first.pidfd,
+        farewell=cleanup.enter_context(closing(Farewell(pid))),
         output=OutputLog(options.limits.output),
         durations_ms=request.durations_ms,
         ended_by_throttling=request.subject.profile.on_throttling.value == "kill",
@@ -297,23 +299,23 @@ def _alive() -> Iterator[None]:
         raise EngineError("the sandbox's first process ended before its program could run") from error
 
 
-async def _attest(request: Request, sandbox: Sandbox, image_id: str) -> None:
+async def _attest(request: Request, container: str, first: _First, image_id: str) -> None:
     """Raises AttestationError, after an audit event that names each difference."""
-    found = _differences(request, sandbox, image_id)
+    found = _differences(request, container, first, image_id)
     if not found:
         return
-    details = {"differences": found, "image": sandbox.options.image}
+    details = {"differences": found, "image": request.subject.options.image}
     await request.trail.record(EventType.SECURITY_VIOLATION, Severity.CRITICAL, "killed", details)
     raise AttestationError(found)
 
 
-def _differences(request: Request, sandbox: Sandbox, image_id: str) -> list[str]:
-    seen = attest.observe(sandbox.pid, sandbox.limits)
+def _differences(request: Request, container: str, first: _First, image_id: str) -> list[str]:
+    seen = attest.observe(first.pid, first.limits)
     found = [str(difference) for difference in attest.differences(request.subject.body, seen)]
     if image_id != request.subject.image.id:
         found.append(f"image is {image_id}, asked for {request.subject.image.id}")
-    if sandbox.container_id not in (cgroup := sandbox.cgroup.directories["pids"].path.name):
-        found.append(f"cgroup is {cgroup}, asked for one of container {sandbox.container_id}")
+    if container not in (cgroup := first.cgroup.directories["pids"].path.name):
+        found.append(f"cgroup is {cgroup}, asked for one of container {container}")
     return found
 
 

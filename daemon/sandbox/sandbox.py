@@ -90,7 +90,8 @@ class Sandbox:
             durations_ms={phase: round(value, 3) for phase, value in self.durations_ms.items()},
             cpu_ns=usage.cpu_ns if usage else 0,
             memory_peak_bytes=usage.memory_peak_bytes if usage else 0,
-            pids_peak=usage.pids_peak if usage else 0,
+            # The kernel counts a fork that it refuses, for a moment: kernel/cgroup/pids.c, pids_try_charge.
+            pids_peak=min(usage.pids_peak, self.limits.pids) if usage else 0,
             report_id=self.report.id,
         )
 

@@ -130,6 +130,8 @@ class FanotifySensor:
         self._batches.close()
 
     def _read(self) -> None:
+        if self._closed:  # and its number may be another's
+            return
         try:
             for _ in range(PAGES_A_TURN):
                 self._batches.put(self._page())
@@ -141,12 +143,14 @@ class FanotifySensor:
 
     def _page(self) -> Iterator[Event]:
         try:
-            for notification in self._group.read():
-                yield from self._handled(notification)
+            notifications = list(self._group.read())  # each has an open descriptor that is ours to close
         except BlockingIOError:
             raise
         except OSError:  # no descriptor was left for the file
             self._lost["unreadable"] += 1
+            return
+        for notification in notifications:
+            yield from self._handled(notification)
 
     def _handled(self, notification: Notification) -> Iterator[Event]:
         if notification.mask & OVERFLOW:

@@ -85,7 +85,7 @@ async def test_a_flood_is_counted_and_not_written(
 async def test_a_log_that_cannot_be_written_changes_no_answer(
     session: ClientSession, audit: AuditLog
 ) -> None:
-    def write(data: bytes) -> None:
+    async def write() -> None:
         raise OSError(28, "No space left on device")
 
     audit._write = write  # type: ignore[method-assign]

@@ -102,7 +102,6 @@ class TestEngineAway:
         [
             (b"/images/", 0),
             (b"/containers/create", 0),
-            (b"/attach", 1),
             (b"/start", 1),
         ],
     )

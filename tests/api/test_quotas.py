@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.running import Daemon, daemon
+from tests.running import Daemon, daemon, reachable
 
 pytestmark = [pytest.mark.root, pytest.mark.docker]
 
@@ -48,8 +48,7 @@ profiles = ["default"]
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     folder = tmp_path_factory.mktemp("shared")
-    for above in folder.parents[:2]:
-        above.chmod(0o755)
+    reachable(folder)
     with daemon(folder, RULES) as started:
         yield started
 
@@ -86,14 +85,15 @@ def last_denial(shared: Daemon) -> tuple[int, str]:
 def test_a_quota_is_met_by_what_runs_and_freed_by_its_end(
     shared: Daemon, image: str, uid: int, quota: str
 ) -> None:
-    (_, first), (_, second) = launch(shared, uid, image), launch(shared, uid, image)
+    (one, first), (two, second) = launch(shared, uid, image), launch(shared, uid, image)
+    assert (one, two) == (201, 201), (first, second)
     status, text = launch(shared, uid, image)
     assert (status, text.split()[0]) == (429, "/problems/quota-exceeded")
     assert quota in text
     assert last_denial(shared) == (uid, text.partition(" ")[2])
     end(shared, first)
     status, third = launch(shared, uid, image)
-    assert status == 201
+    assert status == 201, third
     end(shared, second, third)
 
 

@@ -57,10 +57,10 @@ async def bare(engine: Engine, session: aiohttp.ClientSession, body: dict[str, A
     stream = await engine.attach(container, tty=False)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(begin(session, container))
-        first = await stream.first_byte()
+        output = await stream.read()
         elapsed_ms = (time.perf_counter() - start) * 1000
-    if first != b"h":
-        raise RuntimeError(f"unexpected output {first!r}")
+    if output is None or not output.data.startswith(b"hi"):
+        raise RuntimeError(f"unexpected output {output!r}")
     await engine.wait(container)
     await stream.close()
     async with session.delete(f"/v1.41/containers/{container}?force=1&v=1") as response:

@@ -13,12 +13,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 
 import pytest
 
 from daemon import PROFILES
 from daemon.sandbox import init
+from daemon.sandbox.farewell import awaits_go
+from tests.running import reachable
 
 NAMESPACE = ("unshare", "--pid", "--fork", "--mount-proc")
 AS_USER = ("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups")
@@ -46,21 +49,55 @@ def deadline() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("init", numbered=True)
-    for above in (folder, *folder.parents[:2]):
-        above.chmod(above.stat().st_mode | 0o011)  # its user must reach it
+    reachable(folder)
     return init.build(folder / "container-kit-init")
 
 
-def go(pid: int, word: bytes = init.GO) -> None:
-    """As the daemon gives it, once the init is ready."""
-    descriptor = os.open(f"/proc/{pid}/fd/{init.GO_FD}", os.O_WRONLY | os.O_NONBLOCK)
-    os.write(descriptor, word)
-    os.close(descriptor)
+def until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.001)
+
+
+def opened(pid: int, number: int, mode: str) -> FileIO:
+    """The other end of one of its pipes, as the daemon opens it."""
+    return FileIO(f"/proc/{pid}/fd/{number}", mode)
+
+
+def go(process: subprocess.Popen[bytes], word: bytes = init.GO) -> None:
+    with opened(init_of(process), init.GO_FD, "w") as pipe:
+        pipe.write(word)
 
 
 def init_of(process: subprocess.Popen[bytes]) -> int:
-    """Where unshare is the process itself."""
+    """Itself, or the child of the unshare that was asked for it."""
+    if "unshare" not in process.args:  # type: ignore[operator]  # a list, in this file
+        return process.pid
+    until(lambda: children(process) != [])
     return children(process)[0]
+
+
+@contextmanager
+def waiting(
+    program: Path,
+    *command: str,
+    within: Sequence[str] = (*NAMESPACE, *AS_USER),
+    path: str = PATH,
+    before: Callable[[], None] | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Ready, without its go: the process's streams are the command's."""
+    line = [*within, str(program), *command]
+    with subprocess.Popen(line, env={"PATH": path}, preexec_fn=before) as process:  # noqa: PLW1509  # no threads
+        try:
+            pid = init_of(process)
+            until(lambda: awaits_go(pid))
+            process.stdin = opened(pid, init.INPUT_FD, "w")
+            process.stdout = opened(pid, init.OUTPUT_FD, "r")
+            process.stderr = opened(pid, init.ERRORS_FD, "r")
+            yield process
+        finally:
+            end(process)
 
 
 def run(
@@ -71,18 +108,9 @@ def run(
     path: str = PATH,
     within: Sequence[str] = (*NAMESPACE, *AS_USER),
 ) -> tuple[int, bytes, bytes]:
-    """Exit status, stdout after the ready byte, stderr."""
-    with subprocess.Popen(
-        [*within, str(program), *command],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        bufsize=0,
-        env={"PATH": path},
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.read(1) == init.READY
-        go(init_of(process), word)
+    """Exit status, stdout, stderr."""
+    with waiting(program, *command, within=within, path=path) as process:
+        go(process, word)
         output, errors = process.communicate(given, DEADLINE_S)
     return process.returncode, output, errors
 
@@ -91,22 +119,10 @@ def run(
 def started(
     program: Path, *command: str, within: Sequence[str] = (*NAMESPACE, *AS_USER)
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Running, with its go given. unshare itself holds the pipes open, where it is one of `within`."""
-    with subprocess.Popen(
-        [*within, str(program), *command],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        bufsize=0,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            assert process.stdout.read(1) == init.READY
-            go(init_of(process) if "unshare" in within else process.pid)
-            yield process
-        finally:
-            end(process)
+    """Running, with its go given."""
+    with waiting(program, *command, within=within) as process:
+        go(process)
+        yield process
 
 
 def children(process: subprocess.Popen[bytes]) -> list[int]:
@@ -132,29 +148,14 @@ def read_until(descriptor: int, wanted: bytes) -> bytes:
     return found
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
-
-
 class TestHandshake:
-    def test_ready_comes_before_anything_is_run(self, program: Path, tmp_path: Path) -> None:
-        with subprocess.Popen(
-            [*NAMESPACE, str(program), "touch", str(tmp_path / "ran")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-        ) as process:
-            assert process.stdin is not None
+    def test_ready_comes_before_anything_is_run(self, program: Path) -> None:
+        with waiting(program, "echo", "ran") as process:
             assert process.stdout is not None
-            assert process.stdout.read(1) == init.READY
             assert not select.select([process.stdout], [], [], 0.1)[0]
-            assert not (tmp_path / "ran").exists()
-            go(init_of(process))
-            assert process.wait(DEADLINE_S) == 0
-        assert (tmp_path / "ran").exists()
+            go(process)
+            assert process.communicate(timeout=DEADLINE_S) == (b"ran\n", b"")
+        assert process.returncode == 0
 
     @pytest.mark.parametrize(
         "word",
@@ -176,18 +177,20 @@ class TestHandshake:
         assert run(program, "echo", "ran", word=word) == (125, b"", b"")
 
     def test_no_input_is_taken_for_the_go(self, program: Path) -> None:
-        """Nor does it end when there is none: a hang-up alone says that nobody is left who could give it."""
-        with subprocess.Popen(
-            [*AS_USER, str(program), "echo", "ran"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-        ) as process:
+        with waiting(program, "cat") as process:
             assert process.stdin is not None
             assert process.stdout is not None
-            assert process.stdout.read(1) == init.READY
             process.stdin.write(init.GO)
             assert not select.select([process.stdout], [], [], 0.1)[0]
-            process.stdin.close()
-            assert process.wait(DEADLINE_S) == 125
-            assert process.stdout.read() == b""
+            go(process)
+            assert process.communicate(b"more\n", DEADLINE_S) == (b"go\nmore\n", b"")
+
+    def test_without_a_go_it_leaves(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(init, "FLAGS", (*init.FLAGS, "-DGO_DEADLINE_MS=300"))
+        impatient = init.build(tmp_path / "container-kit-init")
+        with waiting(impatient, "echo", "ran", within=NAMESPACE) as process:
+            assert process.communicate(timeout=DEADLINE_S) == (b"", b"")
+        assert process.returncode == 125
 
     def test_without_a_command_it_is_never_ready(self, program: Path) -> None:
         done = subprocess.run([str(program)], capture_output=True, check=False)
@@ -243,32 +246,24 @@ class TestExit:
 
 
 @contextmanager
-def heard(program: Path, *command: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+def heard(program: Path, *command: str) -> Iterator[tuple[FileIO, subprocess.Popen[bytes]]]:
     """The init itself as the child, its farewell opened as the daemon does it: before the go."""
-    with subprocess.Popen(
-        [*AS_USER, str(program), *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stdout.read(1) == init.READY
-        farewell = os.open(f"/proc/{process.pid}/fd/{init.FAREWELL_FD}", os.O_RDONLY | os.O_NONBLOCK)
-        try:
-            go(process.pid)
-            yield farewell, process
-        finally:
-            process.kill()
-            with suppress(OSError):
-                os.close(farewell)
+    with (
+        waiting(program, *command, within=AS_USER) as process,
+        opened(process.pid, init.FAREWELL_FD, "r") as farewell,
+    ):
+        go(process)
+        yield farewell, process
 
 
 class TestFarewell:
     def test_it_stays_until_it_has_been_heard(self, program: Path) -> None:
         with heard(program, "sh", "-c", "exit 3") as (farewell, process):
             assert select.select([farewell], [], [], DEADLINE_S)[0]
-            assert os.read(farewell, 2) == b"\0"
+            assert farewell.read(2) == b"\0"
             assert children(process) == []
             assert process.poll() is None
-            os.close(farewell)
+            farewell.close()
             begin_s = time.monotonic()
             assert process.wait(DEADLINE_S) == 3
             assert time.monotonic() - begin_s < 0.5  # of a second that it would wait
@@ -291,19 +286,17 @@ class TestFarewell:
             (command,) = children(process)
             process.kill()
             assert select.select([farewell], [], [], DEADLINE_S)[0]
-            assert os.read(farewell, 2) == b""
+            assert farewell.read(2) == b""
             os.kill(command, signal.SIGKILL)
 
     def test_a_second_listener_may_follow_one_that_died(self, program: Path) -> None:
         with heard(program, "sh", "-c", "read line; exit 3") as (farewell, process):
-            os.close(farewell)
-            path = f"/proc/{process.pid}/fd/{init.FAREWELL_FD}"
-            second = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-            assert process.stdin is not None
-            process.stdin.write(b"\n")
-            assert select.select([second], [], [], DEADLINE_S)[0]
-            assert (os.read(second, 2), process.poll()) == (b"\0", None)
-            os.close(second)
+            farewell.close()
+            with opened(process.pid, init.FAREWELL_FD, "r") as second:
+                assert process.stdin is not None
+                process.stdin.write(b"\n")
+                assert select.select([second], [], [], DEADLINE_S)[0]
+                assert (second.read(2), process.poll()) == (b"\0", None)
             assert process.wait(DEADLINE_S) == 3
 
     def test_the_command_has_no_part_in_it(self, program: Path) -> None:
@@ -389,16 +382,8 @@ class TestProcesses:
             for number in RESERVED:
                 ignore_raw(number)
 
-        with subprocess.Popen(
-            [str(program), "cat", "/proc/self/status"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            preexec_fn=unusual,  # noqa: PLW1509  # no thread runs in this test
-            bufsize=0,
-        ) as process:
-            assert process.stdout is not None
-            assert process.stdout.read(1) == init.READY
-            go(process.pid)
+        with waiting(program, "cat", "/proc/self/status", within=(), before=unusual) as process:
+            go(process)
             output, _ = process.communicate(timeout=DEADLINE_S)
         assert process.returncode == 0
         for field in ("SigBlk", "SigIgn", "SigCgt"):
@@ -436,15 +421,16 @@ class TestSecrecy:
 
 
 @contextmanager
-def on_terminal(program: Path, *command: str) -> Iterator[tuple[int, int, subprocess.Popen[bytes]]]:
-    """The user's side, the init, which leads a session on the other, and the process around it."""
+def on_terminal(program: Path, *command: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """The user's side, and the process around the init, which leads a session on the other."""
     ours, theirs = pty.openpty()
     line = [*NAMESPACE, "setsid", "--ctty", str(program), *command]
     try:
         with subprocess.Popen(line, stdin=theirs, stdout=theirs, stderr=theirs) as process:
             try:
-                assert os.read(ours, 1) == init.READY
-                yield ours, init_of(process), process
+                pid = init_of(process)
+                until(lambda: awaits_go(pid))
+                yield ours, process
             finally:
                 end(process)
     finally:
@@ -454,36 +440,36 @@ def on_terminal(program: Path, *command: str) -> Iterator[tuple[int, int, subpro
 
 class TestTerminal:
     def test_its_settings_are_the_commands(self, program: Path) -> None:
-        with on_terminal(program, "cat") as (ours, pid, process):
-            go(pid)
+        with on_terminal(program, "cat") as (ours, process):
+            go(process)
             os.write(ours, b"typed\n")
             assert read_until(ours, b"typed\r\ntyped\r\n") == b"typed\r\ntyped\r\n"
             os.write(ours, b"\x04")
             assert process.wait(DEADLINE_S) == 0
 
     def test_input_that_came_before_the_go_is_the_commands(self, program: Path) -> None:
-        with on_terminal(program, "head", "-n1") as (ours, pid, process):
+        with on_terminal(program, "head", "-n1") as (ours, process):
             os.write(ours, b"at once\n")
-            go(pid)
+            go(process)
             assert b"at once\r\n" in read_until(ours, b"at once\r\n")
             assert process.wait(DEADLINE_S) == 0
 
     def test_the_command_has_the_terminal(self, program: Path) -> None:
         script = "import os; print(os.tcgetpgrp(0) == os.getpid() == os.getpgrp())"
-        with on_terminal(program, PYTHON, "-c", script) as (ours, pid, _process):
-            go(pid)
+        with on_terminal(program, PYTHON, "-c", script) as (ours, process):
+            go(process)
             assert read_until(ours, b"\r\n") == b"True\r\n"
 
     def test_the_interrupt_key_ends_the_command(self, program: Path) -> None:
-        with on_terminal(program, "sh", "-c", "echo up; exec sleep 60") as (ours, pid, process):
-            go(pid)
+        with on_terminal(program, "sh", "-c", "echo up; exec sleep 60") as (ours, process):
+            go(process)
             read_until(ours, b"up")
             os.write(ours, b"\x03")
             assert process.wait(DEADLINE_S) == 128 + signal.SIGINT
 
     def test_the_stop_key_does_not_strand_the_command(self, program: Path) -> None:
-        with on_terminal(program, "sh", "-c", "echo up; exec cat") as (ours, pid, _process):
-            go(pid)
+        with on_terminal(program, "sh", "-c", "echo up; exec cat") as (ours, process):
+            go(process)
             read_until(ours, b"up\r\n")
             os.write(ours, b"\x1a")
             read_until(ours, b"^Z")
@@ -494,22 +480,39 @@ class TestTerminal:
 @pytest.mark.docker
 @pytest.mark.parametrize("profile", sorted(path.stem for path in (PROFILES / "seccomp").glob("*.json")))
 def test_it_needs_no_call_that_a_profile_denies(program: Path, image: str, profile: str) -> None:
-    name = f"container-kit-test-init-{profile}"
+    name = f"container-kit-test-init-{profile}-{os.getpid()}"
     line = [
-        *("docker", "run", "--rm", "-i", f"--name={name}", "--read-only", "--network=none"),
+        *("docker", "run", "--rm", f"--name={name}", "--read-only", "--network=none"),
         *("--user=1000:1000", "--cap-drop=ALL", "--security-opt=no-new-privileges"),
         f"--security-opt=seccomp={PROFILES}/seccomp/{profile}.json",
         f"--mount=type=bind,src={program},dst={init.MOUNT_POINT},ro",
         *("--entrypoint", init.MOUNT_POINT, image, "cat"),
     ]
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    with subprocess.Popen(line, bufsize=0, **pipes) as process:
-        assert process.stdout is not None
-        assert process.stdout.read(1) == init.READY
-        inspected = subprocess.check_output(["docker", "inspect", "--format={{.State.Pid}}", name])
-        go(int(inspected))
-        output, errors = process.communicate(b"hello", 60)
-    assert (process.returncode, output, errors) == (0, b"hello", b"")
+    with subprocess.Popen(line) as process, removed(name):
+        until(lambda: pid_in(name) > 0)
+        pid = pid_in(name)
+        until(lambda: awaits_go(pid))
+        with opened(pid, init.INPUT_FD, "w") as given, opened(pid, init.OUTPUT_FD, "r") as output:
+            with opened(pid, init.GO_FD, "w") as pipe:
+                pipe.write(init.GO)
+            given.write(b"hello")
+            given.close()
+            assert output.readall() == b"hello"
+        assert process.wait(DEADLINE_S) == 0
+
+
+@contextmanager
+def removed(container: str) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        subprocess.run(["docker", "rm", "-f", container], capture_output=True, check=False)
+
+
+def pid_in(container: str) -> int:
+    """0 where it does not run yet."""
+    line = ["docker", "inspect", "--format={{.State.Pid}}", container]
+    return int(subprocess.run(line, capture_output=True, check=False).stdout.strip() or 0)
 
 
 class TestBuild:
@@ -524,13 +527,9 @@ class TestBuild:
     def test_a_rebuild_leaves_the_running_one_alone(self, tmp_path: Path) -> None:
         destination = init.build(tmp_path / "init")
         old = destination.stat().st_ino
-        with subprocess.Popen(
-            [destination, "true"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-        ) as process:
-            assert process.stdout is not None
-            assert process.stdout.read(1) == init.READY
+        with waiting(destination, "true", within=()) as process:
             assert init.build(destination).stat().st_ino != old
-            go(process.pid)
+            go(process)
             process.communicate(timeout=DEADLINE_S)
         assert process.returncode == 0
         assert list(tmp_path.iterdir()) == [destination]

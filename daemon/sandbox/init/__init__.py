@@ -13,10 +13,9 @@ from pathlib import Path
 SOURCE = Path(__file__).with_name("init.c")
 BINARY = Path(__file__).with_name("container-kit-init")
 MOUNT_POINT = "/.container-kit-init"
-READY = b"\x06"
 GO = b"go\n"
-GO_FD = 14
-FAREWELL_FD = 15
+INPUT_FD, OUTPUT_FD, ERRORS_FD, GO_FD, FAREWELL_FD = range(11, 16)
+"""As init.c has them."""
 
 FLAGS = ("-static", "-Os", "-s", "-Wall", "-Wextra", "-Werror", "-std=gnu11")
 

@@ -3,14 +3,16 @@
  *
  *   container-kit-init PROGRAM [ARGUMENT...]
  *
- * Protocol: one byte 0x06 on stdout when ready; then "go\n" lets the command run, and anything else, or a hang-up
- * of stdin, exits 125. Exit status: the command's, 128 + n where signal n ended it, 126 or 127 where it cannot
- * be run. stdin and stdout are the command's otherwise: not a byte of them is read.
+ * Five pipes are opened from outside, by /proc/PID/fd/N (proc_pid_fd(5)), past the engine and its delays; once there
+ * is a 14 there are all. 11, 12, 13: the other ends of the command's stdin, stdout and stderr. On a terminal, which
+ * is the engine's, there are none of these. 14: "go\n" written to it lets the command run; anything else, or nothing
+ * within GO_DEADLINE_MS, exits 125. 15: who has opened it reads a byte when the command has ended, and we stay until
+ * it closes the pipe, or for a second: the cgroup goes with its last process, and with it what the kernel counted
+ * there.
  *
- * Two pipes may be opened from outside, by /proc/PID/fd/N (proc_pid_fd(5)), past the engine and its delays.
- * 14: the go is written to it. 15: who has opened it reads a byte when the command has ended, and we stay until
- * it closes the pipe, or for a second: the cgroup goes with its last process, and with it what the kernel
- * counted there.
+ * 12 and 13 stay: a reader that dies can be followed by another, and until then the command waits and loses nothing.
+ *
+ * Exit status: the command's, 128 + n where signal n ended it, 126 or 127 where it cannot be run.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -24,8 +26,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#ifndef GO_DEADLINE_MS
+#define GO_DEADLINE_MS 120000 /* more than the daemon allows itself: none is left that could give it */
+#endif
+
 enum { REFUSED = 125, CANNOT_RUN = 126, NOT_FOUND = 127, BY_SIGNAL = 128 };
-enum { GO = 14, FAREWELL = 15, FAREWELL_MS = 1000 };
+enum { INPUT = 11, OUTPUT, ERRORS, GO, FAREWELL, FAREWELL_MS = 1000 };
 enum { READING, WRITING };
 
 /* One end of a new pipe, under that number. Returns the other end. */
@@ -39,6 +45,24 @@ static int open_pipe(int number, int end)
 	return ends[!end];
 }
 
+static void open_stream(int stream, int number, int end)
+{
+	int other = open_pipe(number, end);
+
+	if (dup2(other, stream) < 0)
+		_exit(REFUSED);
+	close(other);
+}
+
+static void open_streams(void)
+{
+	if (isatty(STDIN_FILENO))
+		return;
+	open_stream(STDIN_FILENO, INPUT, WRITING);
+	open_stream(STDOUT_FILENO, OUTPUT, READING);
+	open_stream(STDERR_FILENO, ERRORS, READING);
+}
+
 static void leave(int status)
 {
 	struct pollfd listener = { .fd = FAREWELL };
@@ -48,31 +72,19 @@ static void leave(int status)
 	_exit(status);
 }
 
-/* stdin hangs up when the daemon that was to give the go has ended: the engine closes it then. */
 static void wait_for_go(void)
 {
-	struct pollfd sources[] = { { .fd = GO, .events = POLLIN }, { .fd = STDIN_FILENO } };
+	int writer = open_pipe(GO, READING); /* held: without any the pipe would read as ended */
+	struct pollfd go = { .fd = GO, .events = POLLIN };
 	char word[4];
 
-	while (poll(sources, 2, -1) < 0)
-		if (errno != EINTR)
-			_exit(REFUSED);
-	if (!(sources[0].revents & POLLIN))
+	if (poll(&go, 1, GO_DEADLINE_MS) != 1)
 		_exit(REFUSED);
 	if (read(GO, word, sizeof(word)) != 3 || memcmp(word, "go\n", 3) != 0)
 		_exit(REFUSED);
-}
-
-static void handshake(void)
-{
-	static const char ready = 0x06;
-	int writer = open_pipe(GO, READING); /* held: without any the pipe would read as ended */
-
-	if (write(STDOUT_FILENO, &ready, 1) != 1)
-		_exit(REFUSED);
-	wait_for_go();
 	close(writer);
 	close(GO);
+	close(INPUT); /* whoever writes to it has opened it: with its end the input ends */
 }
 
 static int cannot_run(const char *command, int error)
@@ -136,8 +148,9 @@ int main(int argc, char **argv)
 	if (argc < 2)
 		return REFUSED;
 	prctl(PR_SET_DUMPABLE, 0); /* the command has our uid: it must not trace or read us */
+	open_streams();
 	close(open_pipe(FAREWELL, WRITING));
-	handshake();
+	wait_for_go();
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	signal(SIGCHLD, SIG_DFL); /* inherited as ignored, it would hide every exit status */
