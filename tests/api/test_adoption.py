@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.running import Daemon, daemon
+from tests.running import Daemon, UnixConnection, daemon
 from tests.telemetry.collector import Collector, over_http
 
 pytestmark = [pytest.mark.root, pytest.mark.docker]
@@ -73,6 +75,37 @@ def test_sandboxes_are_adopted_and_what_they_do_then_is_found(
     assert {"sandbox.run", "sandbox.collect"} <= goes_on
     left = ["docker", "ps", "-aq", "--filter", f"id={sandbox['container_id']}"]
     assert subprocess.run(left, capture_output=True, text=True, check=True).stdout == ""
+
+
+def test_what_is_written_meanwhile_is_not_lost(tmp_path: Path, image: str) -> None:
+    script = "echo before; sleep 1; seq 100000; echo last"
+    with daemon(tmp_path, end=signal.SIGKILL) as first:
+        sandbox = launch(first, image, "sh", "-c", script)
+        logs = f"/v1/sandboxes/{sandbox['id']}/logs"
+        await_true(lambda: "before" in first.request("GET", logs).body.decode())
+    time.sleep(1.5)
+    with daemon(tmp_path) as second:
+        result = second.request("GET", f"/v1/sandboxes/{sandbox['id']}/result").json()
+        assert result["stdout"].split() == [*map(str, range(1, 100_001)), "last"]
+
+
+@pytest.mark.parametrize("after_ms", range(20, 90, 10))
+def test_killed_in_the_midst_of_a_launch_it_leaves_none_that_never_ends(
+    tmp_path: Path, image: str, after_ms: int
+) -> None:
+    """With its go it is taken over, without it is ended: none waits for a go that nobody gives."""
+    body = {"image": image, "command": ["sleep", "1"]}
+    with (
+        daemon(tmp_path, end=signal.SIGKILL) as first,
+        closing(UnixConnection(first.socket, first.deadline_s)) as client,
+    ):
+        client.request("POST", "/v1/sandboxes", json.dumps(body), {"Content-Type": "application/json"})
+        time.sleep(after_ms / 1000)
+    with daemon(tmp_path) as second:
+        for sandbox in second.request("GET", "/v1/sandboxes").json()["items"]:
+            result = second.request("GET", f"/v1/sandboxes/{sandbox['id']}/result").json()
+            assert result["exit_code"] == 0
+        await_true(lambda: second.containers() == 0)
 
 
 def test_the_time_limit_counts_from_the_launch(tmp_path: Path, image: str) -> None:
