@@ -30,12 +30,13 @@ from daemon.errors import AuditError, ConfigError, EngineError
 from daemon.findings import Severity
 from daemon.guard import Guard
 from daemon.images.changes import follow
-from daemon.images.examination import Examination
+from daemon.images.examination import AGE_IS_JUDGED_LATER, Examination
 from daemon.images.gate import Gate
 from daemon.images.keyless import Keyless
 from daemon.images.policy import load_policy
 from daemon.images.prewarm import keep_warm
 from daemon.images.registry import RegistryClient
+from daemon.images.scanners.choice import check, chosen
 from daemon.images.signatures import Signatures
 from daemon.ledger import Ledger, boot_clock
 from daemon.metrics import Metrics
@@ -79,7 +80,10 @@ async def serve(settings: Settings) -> None:
         cleanup.callback(metrics.close)
         cleanup.push_async_callback(telemetry.close)
         audit.on_record, audit.on_commit = metrics.count, metrics.committed
-        examination = _examination(settings)
+        scanner = chosen(settings.images.scanner, settings.state_dir, AGE_IS_JUDGED_LATER)
+        await check(scanner)
+        examination = Examination(settings.engine_socket, settings.state_dir / "images", scanner)
+        examination.clean()
         images = RegistryClient()
         cleanup.push_async_callback(images.close)
         root = policy.sigstore.trusted_root
@@ -116,12 +120,6 @@ def _on_audit_failure(settings: Settings, executor: Executor) -> None:
 
     executor.audit.tolerant = settings.on_audit_failure == "continue"
     executor.audit.on_failure = tell
-
-
-def _examination(settings: Settings) -> Examination:
-    made = Examination(settings.engine_socket, settings.state_dir / "images", settings.state_dir / "osv")
-    made.clean()
-    return made
 
 
 async def _run(
