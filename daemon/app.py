@@ -30,6 +30,7 @@ from daemon.errors import AuditError, ConfigError, EngineError
 from daemon.findings import Severity
 from daemon.guard import Guard
 from daemon.images.changes import follow
+from daemon.images.credentials import Credentials
 from daemon.images.examination import AGE_IS_JUDGED_LATER, Examination
 from daemon.images.gate import Gate
 from daemon.images.keyless import Keyless
@@ -49,6 +50,7 @@ from daemon.sandbox.profile import Profiles
 from daemon.sandbox.sandbox import Registry
 from daemon.settings import Settings, settings_file
 from daemon.telemetry.telemetry import Telemetry
+from exporters import secret
 
 CHECKPOINT_INTERVAL_S = 1.0
 
@@ -84,11 +86,13 @@ async def serve(settings: Settings) -> None:
         await check(scanner)
         examination = Examination(settings.engine_socket, settings.state_dir / "images", scanner)
         examination.clean()
-        images = RegistryClient()
+        credentials = Credentials(settings.images.registries, secret.read)
+        credentials.check()
+        images = RegistryClient(credentials=credentials)
         cleanup.push_async_callback(images.close)
         root = policy.sigstore.trusted_root
         gate = Gate(policy, examination, Signatures(images, Keyless(root) if root else None))
-        executor = Executor(engine, HostState(engine), profiles, gate, audit, registry)
+        executor = Executor(engine, HostState(engine), profiles, gate, audit, registry, credentials)
         ledger = Ledger(boot_clock(time.time_ns(), time.monotonic_ns()))
         _on_audit_failure(settings, executor)
         guard = Guard(settings, executor, ledger)

@@ -9,7 +9,15 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -20,6 +28,7 @@ from pydantic_settings import (
 from daemon import PROFILES
 from daemon.alerts.rule import AlertRule
 from daemon.errors import ConfigError
+from daemon.images.reference import is_host
 from daemon.units import Size
 
 PREFIX = "CONTAINER_KIT_"
@@ -140,10 +149,47 @@ def _absolute(path: object) -> bool:
     return not isinstance(path, Path) or path.is_absolute()
 
 
+class RegistryLogin(BaseModel):
+    """Who we are to one registry. docs/images.md has every key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    registry: str
+    username: str = Field(default="", pattern=r"^[!-9;-~]*$", max_length=256)
+    password: SecretReference | None = None
+    token: SecretReference | None = None
+
+    @field_validator("registry")
+    @classmethod
+    def _as_in_names(cls, text: str) -> str:
+        if not is_host(text) or text == "index.docker.io":
+            raise ValueError(
+                "must be a registry as names of images have it, with its port, such as docker.io"
+            )
+        return text
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        by_password = bool(self.username) and self.password is not None
+        half = bool(self.username) != (self.password is not None)
+        if half or by_password == (self.token is not None):
+            raise ValueError("give username and password, or token alone")
+        return self
+
+
 class ImageSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     scanner: ScannerSettings = ScannerSettings()
+    registries: list[RegistryLogin] = Field(default=[], max_length=64)
+
+    @field_validator("registries")
+    @classmethod
+    def _one_login_each(cls, logins: list[RegistryLogin]) -> list[RegistryLogin]:
+        names = [login.registry for login in logins]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"two entries are for {twice}: which one is meant?")
+        return logins
 
 
 class Settings(BaseSettings):
