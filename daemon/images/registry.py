@@ -55,17 +55,21 @@ class RegistryClient:
 
     async def manifest(self, repository: Reference, version: str) -> dict[str, Any]:
         """By tag or digest; where by digest, these very bytes. Raises Absent, RegistryError."""
+        try:
+            found = json.loads(await self.manifest_content(repository, version))
+        except ValueError as error:
+            raise RegistryError(f"{_url(repository, f'manifests/{version}')}: no JSON") from error
+        if not isinstance(found, dict):
+            raise RegistryError(f"{_url(repository, f'manifests/{version}')}: no manifest")
+        return found
+
+    async def manifest_content(self, repository: Reference, version: str) -> bytes:
+        """As it is signed. Raises as `manifest` does."""
         url = _url(repository, f"manifests/{version}")
         content = await self._get(url, repository, MANIFEST_LIMIT_BYTES)
         if version.startswith("sha256:"):
             _compare(content, version)
-        try:
-            found = json.loads(content)
-        except ValueError as error:
-            raise RegistryError(f"{url}: no JSON") from error
-        if not isinstance(found, dict):
-            raise RegistryError(f"{url}: no manifest")
-        return found
+        return content
 
     async def referrers(self, repository: Reference, digest: str) -> dict[str, Any]:
         """The index of what refers to it, by the API or else by the tag schema. Raises RegistryError."""
