@@ -132,9 +132,13 @@ def test_a_database_that_is_stale_or_gone_denies_and_everybody_says_so(scanned: 
         assert "30 days old: update it" in scanned.threats(name)["image.unscannable"]
         assert "30 days old" in scanned.doctor()["detail"]
         assert scanned.command("db", "status").exit_code == 1
+        trivy_database(scanned.folder / "db")
+        (scanned.folder / "db/trivy.db").chmod(0o666)
+        assert "others than root may write to it" in scanned.threats(name)["image.unscannable"]
+        assert "others than root may write to it" in scanned.doctor()["detail"]
         shutil.rmtree(scanned.folder / "db")
-        assert "cannot be copied" in scanned.threats(name)["image.unscannable"]
-        assert "no usable metadata.json" in scanned.doctor()["detail"]
+        assert "cannot be read: No such file" in scanned.threats(name)["image.unscannable"]
+        assert f"{scanned.folder}/db cannot be read" in scanned.doctor()["detail"]
     finally:
         trivy_database(scanned.folder / "db")
     assert scanned.threats(name).keys() == {"image.unchecked"}

@@ -128,7 +128,7 @@ async def test_a_database_without_an_ecosystem(tmp_path: Path, scanner: TrivySca
 
 async def test_no_database(tmp_path: Path, binary: Path) -> None:
     scanner = TrivyScanner(Program(binary), tmp_path / "none")
-    refused(await scanner.scan(image(tmp_path, IMAGES["clean"][0])), "cannot be copied")
+    refused(await scanner.scan(image(tmp_path, IMAGES["clean"][0])), "cannot be read: No such file")
 
 
 async def test_a_severity_that_is_not_known_is_none(tmp_path: Path, scanner: TrivyScanner) -> None:

@@ -22,7 +22,7 @@ from daemon.images.packages.package import Kind
 from daemon.images.packages.python import normalized
 from daemon.images.scanners import canary
 from daemon.images.scanners.builtin import MAX_AGE, gaps, not_understood, now, staleness
-from daemon.images.scanners.program import Program, copy, private_folder, readable
+from daemon.images.scanners.program import Program, check_closed, copy, private_folder, readable
 from daemon.images.scanners.result import result
 from daemon.images.scanners.stamp import stamp
 
@@ -125,6 +125,10 @@ class GrypeScanner:
                 pass
         except Unscannable as error:
             return replace(status, problem=str(error))
+        try:
+            check_closed(self.database)
+        except Unscannable as error:
+            return replace(status, database_problem=str(error))
         empty = None if stamp(self.database) else f"{self.database}: there is nothing in it: fetch it"
         return replace(status, database_problem=empty)
 

@@ -56,11 +56,7 @@ class Program:
             yield file.fileno()
 
     def _judge(self, descriptor: int, sha256: str) -> None:
-        if (status := os.fstat(descriptor)).st_mode & WRITABLE_BY_OTHERS or status.st_uid not in {
-            0,
-            os.geteuid(),
-        }:
-            raise Unscannable(f"{self.path}: others than root may write to it: chown root, chmod go-w")
+        _check_closed(self.path, os.fstat(descriptor))
         if (found := _hash(descriptor)) != sha256:
             raise Unscannable(
                 f"{self.path} is not the program that the settings pin by its sha256, but {found}"
@@ -96,6 +92,20 @@ class Program:
         if done.code:
             raise Unscannable(f"{self.path.name} failed with {done.code}: {last_line(done.stderr)}")
         return done.stdout
+
+
+def check_closed(database: Path) -> None:
+    """Who can change it says what is vulnerable. Raises Unscannable where others than root can."""
+    try:
+        for path in (database, *database.rglob("*")):
+            _check_closed(path, path.stat())
+    except OSError as error:
+        raise Unscannable(f"the database {database} cannot be read: {error.strerror}") from error
+
+
+def _check_closed(path: Path, status: os.stat_result) -> None:
+    if status.st_mode & WRITABLE_BY_OTHERS or status.st_uid not in {0, os.geteuid()}:
+        raise Unscannable(f"{path}: others than root may write to it: chown root, chmod go-w")
 
 
 # By file, each read or asked once: who can change one and not its ctime is root already.
@@ -157,6 +167,7 @@ async def copy(source: Path, target: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
+    check_closed(source)
     before = stamp(source)
     try:
         shutil.copytree(source, target, copy_function=shutil.copyfile)

@@ -27,7 +27,7 @@ from daemon.images.packages.package import Kind
 from daemon.images.packages.python import normalized
 from daemon.images.scanners import canary
 from daemon.images.scanners.builtin import MAX_AGE, gaps, not_understood, now, staleness
-from daemon.images.scanners.program import Program, copy, private_folder, readable
+from daemon.images.scanners.program import Program, check_closed, copy, private_folder, readable
 from daemon.images.scanners.result import result
 from daemon.images.scanners.stamp import stamp
 
@@ -134,9 +134,10 @@ class TrivyScanner:
     def _database_status(self) -> tuple[datetime | None, str | None]:
         """Its time, and what is wrong with it."""
         try:
+            check_closed(self.database)
             time = _database(self.database / METADATA).updated
         except Unscannable as error:
-            return None, f"{self.database}: {error}"
+            return None, str(error)
         return time, "; ".join(staleness(time, self.max_age, self.clock())) or None
 
     async def _match(self, contents: ImageContents, archive: Archive) -> ScanResult:
