@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +20,11 @@ from click.testing import CliRunner, Result
 
 from daemon import PROFILES
 from daemon.cli import main
+from daemon.errors import ConfigError
 from daemon.images.policy import FILE
+from daemon.images.scanners.choice import check
+from daemon.images.scanners.program import Program
+from daemon.images.scanners.trivy import TrivyScanner
 from tests.images.advisories import ADVISORIES, Advisory, now, trivy_database, write_metadata
 from tests.images.archives import debian
 from tests.images.local_registry import Images
@@ -191,6 +197,18 @@ def test_without_the_program_that_is_pinned_it_does_not_start(tmp_path: Path) ->
     good.chmod(0o777)
     with refused(tmp_path, settings(tmp_path, good)) as said:
         assert "others than root may write to it" in said[0]
+
+
+def test_where_nobody_cannot_come_to_its_folder_it_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under systemd without the drop-in."""
+    (tmp_path / "closed").mkdir(mode=0o700)
+    scanner = TrivyScanner(Program(saying(tmp_path, "{}", version='{"Version": "0.59.1"}')), tmp_path / "db")
+    asyncio.run(check(scanner))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "closed"))
+    with pytest.raises(ConfigError, match="nobody may not enter it: set TMPDIR"):
+        asyncio.run(check(scanner))
 
 
 def test_a_version_with_a_trojan_horse_does_not_start_it(tmp_path: Path) -> None:
