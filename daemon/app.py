@@ -30,12 +30,14 @@ from daemon.errors import AuditError, ConfigError, EngineError
 from daemon.findings import Severity
 from daemon.guard import Guard
 from daemon.images.changes import follow
-from daemon.images.examination import Examination
+from daemon.images.credentials import Credentials
+from daemon.images.examination import AGE_IS_JUDGED_LATER, Examination
 from daemon.images.gate import Gate
 from daemon.images.keyless import Keyless
 from daemon.images.policy import load_policy
 from daemon.images.prewarm import keep_warm
 from daemon.images.registry import RegistryClient
+from daemon.images.scanners.choice import check, chosen
 from daemon.images.signatures import Signatures
 from daemon.ledger import Ledger, boot_clock
 from daemon.metrics import Metrics
@@ -48,6 +50,7 @@ from daemon.sandbox.profile import Profiles
 from daemon.sandbox.sandbox import Registry
 from daemon.settings import Settings, settings_file
 from daemon.telemetry.telemetry import Telemetry
+from exporters import secret
 
 CHECKPOINT_INTERVAL_S = 1.0
 
@@ -79,12 +82,17 @@ async def serve(settings: Settings) -> None:
         cleanup.callback(metrics.close)
         cleanup.push_async_callback(telemetry.close)
         audit.on_record, audit.on_commit = metrics.count, metrics.committed
-        examination = _examination(settings)
-        images = RegistryClient()
+        scanner = chosen(settings.images.scanner, settings.state_dir, AGE_IS_JUDGED_LATER)
+        await check(scanner)
+        examination = Examination(settings.engine_socket, settings.state_dir / "images", scanner)
+        examination.clean()
+        credentials = Credentials(settings.images.registries, secret.read)
+        credentials.check()
+        images = RegistryClient(credentials=credentials)
         cleanup.push_async_callback(images.close)
         root = policy.sigstore.trusted_root
         gate = Gate(policy, examination, Signatures(images, Keyless(root) if root else None))
-        executor = Executor(engine, HostState(engine), profiles, gate, audit, registry)
+        executor = Executor(engine, HostState(engine), profiles, gate, audit, registry, credentials)
         ledger = Ledger(boot_clock(time.time_ns(), time.monotonic_ns()))
         _on_audit_failure(settings, executor)
         guard = Guard(settings, executor, ledger)
@@ -116,12 +124,6 @@ def _on_audit_failure(settings: Settings, executor: Executor) -> None:
 
     executor.audit.tolerant = settings.on_audit_failure == "continue"
     executor.audit.on_failure = tell
-
-
-def _examination(settings: Settings) -> Examination:
-    made = Examination(settings.engine_socket, settings.state_dir / "images", settings.state_dir / "osv")
-    made.clean()
-    return made
 
 
 async def _run(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 from pydantic import BaseModel, Field
 
 from daemon import PROFILES
 from daemon.events import Tier
+from daemon.images.findings import ScannerStatus
+from daemon.images.scanners.builtin import now, staleness
 from daemon.sandbox import init
 from daemon.sandbox.facts import EngineFacts, HostFacts
 from daemon.sandbox.options import MIB
@@ -31,15 +34,22 @@ class Diagnosis(BaseModel):
 
 
 def diagnose(
-    engine: EngineFacts | str, host: HostFacts, apparmor: set[str], tier: Tier | None, audit_log: Path
+    engine: EngineFacts | str,
+    host: HostFacts,
+    apparmor: set[str],
+    tier: Tier | None,
+    audit_log: Path,
+    scanner: ScannerStatus,
+    max_database_age_s: float | None,
 ) -> Diagnosis:
     """`apparmor` names the profiles that are to be loaded. `engine` is the reason where it does not answer:
-    what only it can tell is then left out.
+    what only it can tell is then left out. No `max_database_age_s`: nobody asks the scanner.
     """
     checks = [_engine(engine), _init()]
     if isinstance(engine, EngineFacts):
         checks += _of_engine(engine)
     checks += [_apparmor(host, apparmor), _tcp(host), _sensor(tier), _disk(audit_log)]
+    checks.append(_scanner(scanner, max_database_age_s))
     return Diagnosis(items=checks)
 
 
@@ -102,3 +112,20 @@ def _disk(audit_log: Path) -> Check:
     detail = f"{free_bytes // MIB} MiB free in {audit_log.parent}"
     remedy = "free space: with a full disk nothing is launched, as nothing can be recorded"
     return _check("audit disk", free_bytes >= ENOUGH_BYTES, detail, remedy)
+
+
+def _scanner(status: ScannerStatus, max_database_age_s: float | None) -> Check:
+    """No database is no trouble where no policy asks for it; a program that judges nothing always is."""
+    asked = max_database_age_s is not None
+    problem = status.problem or status.database_problem or _old(status, max_database_age_s)
+    detail = f"{status.name}: {problem}" if problem else str(status)
+    detail += "" if asked else "; the policy asks for no vulnerabilities"
+    remedy = "see docs/scanning.md; until then an image counts as `unknown_as` of images.toml says"
+    return _check("image scanner", not problem or not (asked or status.problem), detail, remedy)
+
+
+def _old(status: ScannerStatus, max_age_s: float | None) -> str:
+    """How old Grype's database is only its answers tell."""
+    if max_age_s is None or status.database_time is None:
+        return ""
+    return "; ".join(staleness(status.database_time, timedelta(seconds=max_age_s), now()))

@@ -9,7 +9,15 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -20,6 +28,7 @@ from pydantic_settings import (
 from daemon import PROFILES
 from daemon.alerts.rule import AlertRule
 from daemon.errors import ConfigError
+from daemon.images.reference import is_host
 from daemon.units import Size
 
 PREFIX = "CONTAINER_KIT_"
@@ -84,6 +93,9 @@ def _by_reference(text: str) -> str:
     raise ValueError('write "file:/PATH" or "credential:NAME", never the secret itself')
 
 
+SecretReference = Annotated[str, AfterValidator(_by_reference)]
+
+
 class TelemetrySettings(BaseModel):
     """OpenTelemetry's traces and metrics. docs/telemetry.md has every key."""
 
@@ -91,7 +103,7 @@ class TelemetrySettings(BaseModel):
 
     endpoint: str = Field(default="", pattern=r"^(https?://[^\s/@?#]+(/[^\s@?#]*)?)?$", max_length=1000)
     protocol: Literal["http", "grpc"] = "http"
-    headers: dict[str, Annotated[str, AfterValidator(_by_reference)]] = Field(default={}, max_length=16)
+    headers: dict[str, SecretReference] = Field(default={}, max_length=16)
     ca_file: Path | None = None
     certificate_file: Path | None = None
     key_file: Path | None = None
@@ -103,6 +115,81 @@ class TelemetrySettings(BaseModel):
         if (self.certificate_file is None) != (self.key_file is None):
             raise ValueError("certificate_file and key_file go together: give both or none")
         return self
+
+
+class ScannerSettings(BaseModel):
+    """What finds the vulnerabilities of images. docs/scanning.md has every key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["builtin", "trivy", "grype"] = "builtin"
+    program: Path | None = None
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-fA-F]{64}$")
+    database: Path | None = None
+    """None is `osv` below state_dir: the built-in scanner's."""
+
+    @model_validator(mode="after")
+    def _a_program_is_pinned(self) -> Self:
+        needed = {"program": self.program, "sha256": self.sha256, "database": self.database}
+        if self.name == "builtin" and (self.program or self.sha256):
+            raise ValueError(
+                "the built-in scanner has no program: take out `program` and `sha256`, or name another"
+            )
+        missing = [key for key, value in needed.items() if value is None]
+        if self.name != "builtin" and missing:
+            raise ValueError(
+                f"{self.name} needs {' and '.join(missing)}: docs/scanning.md says what they are"
+            )
+        if odd := [key for key in ("program", "database") if not _absolute(needed[key])]:
+            raise ValueError(f"{odd[0]} must be an absolute path")
+        return self
+
+
+def _absolute(path: object) -> bool:
+    return not isinstance(path, Path) or path.is_absolute()
+
+
+class RegistryLogin(BaseModel):
+    """Who we are to one registry. docs/images.md has every key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    registry: str
+    username: str = Field(default="", pattern=r"^[!-9;-~]*$", max_length=256)
+    password: SecretReference | None = None
+    token: SecretReference | None = None
+
+    @field_validator("registry")
+    @classmethod
+    def _as_in_names(cls, text: str) -> str:
+        if not is_host(text) or text == "index.docker.io":
+            raise ValueError(
+                "must be a registry as names of images have it, with its port, such as docker.io"
+            )
+        return text
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        by_password = bool(self.username) and self.password is not None
+        half = bool(self.username) != (self.password is not None)
+        if half or by_password == (self.token is not None):
+            raise ValueError("give username and password, or token alone")
+        return self
+
+
+class ImageSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scanner: ScannerSettings = ScannerSettings()
+    registries: list[RegistryLogin] = Field(default=[], max_length=64)
+
+    @field_validator("registries")
+    @classmethod
+    def _one_login_each(cls, logins: list[RegistryLogin]) -> list[RegistryLogin]:
+        names = [login.registry for login in logins]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"two entries are for {twice}: which one is meant?")
+        return logins
 
 
 class Settings(BaseSettings):
@@ -141,6 +228,7 @@ class Settings(BaseSettings):
     alert_channels: list[dict[str, Any]] = Field(default=[], max_length=16)
     """Each table is checked by its kind, when the channels are made."""
     telemetry: TelemetrySettings = TelemetrySettings()
+    images: ImageSettings = ImageSettings()
     callers: list[CallerRule] = [ROOT_RULE, GROUP_RULE]
 
     @classmethod

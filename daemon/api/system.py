@@ -107,8 +107,9 @@ class System:
         self._access.caller(request)
         engine, host = await self._engine_facts(), self._executor.host.facts()
         apparmor = {profile.apparmor.value for profile in self._executor.profiles}
-        tier, log = self._guard.sensing.tier, self._executor.audit.path
-        return answer(diagnose(engine, host, apparmor, tier, log))
+        tier, log, gate = self._guard.sensing.tier, self._executor.audit.path, self._executor.gate
+        scanner = await gate.examination.status()
+        return answer(diagnose(engine, host, apparmor, tier, log, scanner, gate.max_database_age_s))
 
     async def _engine_facts(self) -> EngineFacts | str:
         """Or why there are none. Facts may be seconds old, so it is asked whether it still answers."""

@@ -1,4 +1,5 @@
-"""Sigstore bundles (v0.3) as cosign 3 attaches them: a DSSE envelope around an in-toto statement.
+"""Sigstore bundles (v0.3) as cosign 3 attaches them: a DSSE envelope around an in-toto statement, or the
+signature of a message that is not in the bundle.
 
 Sources: the Sigstore bundle and DSSE specifications, in-toto Statement v1, OCI distribution 1.1.
 """
@@ -18,6 +19,7 @@ BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 STATEMENT = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 SIGNED = "https://sigstore.dev/cosign/sign/v1"
+NO_REPOSITORY = "one names no repository (see `any_repository`)"
 BUNDLE_LIMIT_BYTES = 256 * 1024
 BUNDLES_LIMIT = 50
 
@@ -32,6 +34,14 @@ class Envelope:
         """What the signature is of (DSSE's pre-authentication encoding)."""
         kind = STATEMENT.encode()
         return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(self.payload), self.payload)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """`digest` is the message's, as the bundle has it: "sha256:..."."""
+
+    signature: bytes
+    digest: str
 
 
 async def bundles(registry: RegistryClient, reference: Reference, digest: str) -> AsyncIterator[bytes]:
@@ -73,6 +83,19 @@ def envelope(content: bytes) -> Envelope | None:
         return None
 
 
+def message(content: bytes) -> Message | None:
+    """None where it holds no signature of a message that is told by its SHA-256."""
+    try:
+        bundle = json.loads(content)
+        found = bundle["messageSignature"]
+        hashed = found["messageDigest"]
+        if bundle["mediaType"] != BUNDLE or hashed["algorithm"] != "SHA2_256" or "dsseEnvelope" in bundle:
+            return None
+        return Message(_decoded(found["signature"]), f"sha256:{_decoded(hashed['digest']).hex()}")
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
 def has_certificate(content: bytes) -> bool:
     """Whether a bundle is by an identity, and not by a key."""
     try:
@@ -103,6 +126,6 @@ def problem(payload: bytes, reference: Reference, digest: str, any_repository: b
 def _elsewhere(subject: dict[str, Any], reference: Reference, any_repository: bool) -> str | None:
     said = subject.get("name")
     if not said:
-        return None if any_repository else "one names no repository (see `any_repository`)"
+        return None if any_repository else NO_REPOSITORY
     name = parse(str(said)).name
     return None if name == reference.name else f"one was made for {name}"

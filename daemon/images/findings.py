@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from daemon.findings import Severity
+
+if TYPE_CHECKING:
+    from daemon.images.contents import ImageContents
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,8 @@ class ScanResult:
     """
 
     scanner: str
+    version: str = ""
+    """Of the scanner's program."""
     database_time: datetime | None = None
     understood: bool
     unscannable_reason: str | None = None
@@ -82,8 +89,45 @@ class SignatureFindings:
         return self.problem is None and len(self.signers) >= self.threshold
 
 
-class Scanner(Protocol):
+Archive = Callable[[], AbstractAsyncContextManager[SavedImage]]
+"""Saves an image for as long as the block runs. Entering it raises EngineError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScannerStatus:
+    """Of a scanner as it is set up. `problem`: it judges nothing, whatever its database is."""
+
     name: str
+    version: str = ""
+    database: Path
+    database_time: datetime | None = None
+    problem: str | None = None
+    database_problem: str | None = None
+
+    def __str__(self) -> str:
+        return told(self.name, self.version, self.database_time)
+
+
+def told(name: str, version: str, database_time: datetime | None) -> str:
+    """Who judged, by what."""
+    time = f" of {database_time:%Y-%m-%d}" if database_time else " of unknown age"
+    return f"{name}{f' {version}' if version else ''} with a database{time}"
+
+
+class Scanner(Protocol):
+    """To add one: a class like this, and its name in `choice`."""
+
+    @property
+    def name(self) -> str: ...
 
     async def scan(self, image: SavedImage) -> ScanResult:
         """Does not raise for what an image holds: an image that cannot be judged is not understood."""
+
+    async def match(self, contents: ImageContents, archive: Archive) -> ScanResult:
+        """The same of an image that was read before. Raises EngineError where it needs `archive`."""
+
+    async def status(self) -> ScannerStatus:
+        """Does not raise."""
+
+    def stamp(self) -> Hashable:
+        """Another one once the scanner, its program or its database is another: findings are kept by it."""

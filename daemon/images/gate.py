@@ -17,7 +17,7 @@ from daemon.images.candidate import Candidate
 from daemon.images.child import Unscannable
 from daemon.images.examination import Scan
 from daemon.images.exploits import NOTHING_KNOWN, ExploitFiles
-from daemon.images.findings import ImageIssue, SignatureFindings
+from daemon.images.findings import ImageIssue, ScannerStatus, SignatureFindings
 from daemon.images.judgement import Exemptions, Verdict, judge_issues, judge_scan, judge_signature
 from daemon.images.policy import (
     ANY,
@@ -39,6 +39,8 @@ class Examined(Protocol):
     async def scan(self, image_id: str, max_age_s: float) -> Scan: ...
 
     async def issues(self, image_id: str, tags: tuple[str, ...]) -> tuple[ImageIssue, ...]: ...
+
+    async def status(self) -> ScannerStatus: ...
 
     def forget(self, image_id: str) -> None: ...
 
@@ -103,6 +105,12 @@ class Gate:
     def covers(self, reference: Reference) -> bool:
         """Whether there is a rule under which it might run."""
         return self._policy.rule_for(reference) is not None
+
+    @property
+    def max_database_age_s(self) -> float | None:
+        """The least that is asked for anywhere; None: nobody asks for vulnerabilities."""
+        limits = (one.vulnerabilities for one in self._policy.requirements)
+        return min((limit.max_database_age for limit in limits if limit), default=None)
 
     def prewarmed(self) -> list[tuple[str, str]]:
         """Images to be judged ahead, each with its profile."""

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from daemon.findings import Severity
 from daemon.images.exploits import NOTHING_KNOWN, Exploits
-from daemon.images.findings import ImageIssue, ScanResult, SignatureFindings, Vulnerability
+from daemon.images.findings import ImageIssue, ScanResult, SignatureFindings, Vulnerability, told
 from daemon.images.policy import VulnerabilityException, VulnerabilityLimit
 from daemon.images.scanners.builtin import staleness
 from daemon.images.vex import Vex, excused
@@ -56,6 +56,9 @@ def judge_scan(
     exploits: Exploits = NOTHING_KNOWN,
 ) -> Iterator[Verdict]:
     yield from _understanding(limit, result, now)
+    if result.understood:
+        by = told(result.scanner, result.version, result.database_time)
+        yield Control(id="image.scanner", detail=f"vulnerabilities were looked for by {by}")
     yield from _of_vulnerabilities(limit, result, exemptions, now.date(), exploits)
 
 
@@ -121,7 +124,7 @@ def _understanding(limit: VulnerabilityLimit, result: ScanResult, now: datetime)
         yield Threat(
             id="image.unscannable",
             severity=RiskLevel.HIGH if denied else RiskLevel.LOW,
-            reason=f"its vulnerabilities are not known: {problem[:1000]}",
+            reason=f"its vulnerabilities are not known to the scanner {result.scanner}: {problem[:1000]}",
             remedy="see docs/scanning.md for what lacks; `unknown_as` of images.toml says what it counts as",
             cis="4.4",
             attack="T1525",
@@ -172,9 +175,8 @@ def _let_pass(count: int, limit: VulnerabilityLimit, result: ScanResult) -> Iter
             cis="4.4",
         )
     elif result.understood and not result.vulnerabilities:
-        time = f" of {result.database_time:%Y-%m-%d}" if result.database_time else ""
-        detail = f"none known of {result.packages} packages, {result.scanner} with a database{time}"
-        yield Control(id="image.vulnerabilities", detail=detail)
+        by = told(result.scanner, result.version, result.database_time)
+        yield Control(id="image.vulnerabilities", detail=f"none known of {result.packages} packages, {by}")
 
 
 def judge_signature(found: SignatureFindings) -> Verdict:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,6 +21,8 @@ from daemon.images.beside import beside
 if TYPE_CHECKING:
     from sigstore.models import Bundle
     from sigstore.verify import Verifier, policy
+
+T = TypeVar("T")
 
 ROOT_BYTES = 1 << 20
 MEDIA_TYPE = "application/vnd.dev.sigstore.trustedroot"
@@ -57,14 +59,33 @@ class Keyless:
         self._known: tuple[bytes, Verifier] | None = None
 
     async def verify(self, bundle: bytes, identities: Iterable[Identity]) -> Verified:
-        """Raises Unverified, and ConfigError where the root or the library is not there."""
-        return await beside(self._verify, bundle, tuple(identities))
+        """A statement. Raises Unverified, and ConfigError where the root or the library is not there."""
+
+        def statement(verifier: Verifier, bundle: Bundle, wanted: policy.AnyOf) -> tuple[str, bytes]:
+            return verifier.verify_dsse(bundle, wanted)
+
+        identity, (kind, payload) = await beside(self._verify, bundle, tuple(identities), statement)
+        return Verified(identity, kind, payload)
+
+    async def verify_message(self, bundle: bytes, message: bytes, identities: Iterable[Identity]) -> Identity:
+        """That the bundle is a signature of these very bytes. Raises as `verify` does."""
+
+        def artifact(verifier: Verifier, bundle: Bundle, wanted: policy.AnyOf) -> None:
+            verifier.verify_artifact(message, bundle, wanted)
+
+        identity, _ = await beside(self._verify, bundle, tuple(identities), artifact)
+        return identity
 
     def content(self) -> bytes:
         """Of the root, which is read anew: it may have been replaced. Raises ConfigError."""
         return read_root(self._root)
 
-    def _verify(self, content: bytes, identities: tuple[Identity, ...]) -> Verified:
+    def _verify(
+        self,
+        content: bytes,
+        identities: tuple[Identity, ...],
+        check: Callable[[Verifier, Bundle, policy.AnyOf], T],
+    ) -> tuple[Identity, T]:
         verifier = self._verifier()
         from sigstore.models import Bundle
         from sigstore.verify import policy
@@ -72,12 +93,12 @@ class Keyless:
         known = {one: policy.Identity(identity=one.subject, issuer=one.issuer) for one in identities}
         try:
             bundle = Bundle.from_json(content)
-            payload_type, payload = verifier.verify_dsse(bundle, policy.AnyOf([*known.values()]))
+            found = check(verifier, bundle, policy.AnyOf([*known.values()]))
         except Exception as error:  # whatever a bundle provokes in the library and what that parses with
             raise Unverified(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
         for identity, wanted in known.items():
             if _is(wanted, bundle):
-                return Verified(identity, payload_type, payload)
+                return identity, found
         raise Unverified("by another identity")
 
     def _verifier(self) -> Verifier:

@@ -1,6 +1,8 @@
-"""Reading from an image registry (OCI distribution specification 1.1), as anybody may.
+"""Reading from an image registry (OCI distribution specification 1.1), as anybody or with credentials.
 
-What comes is bounded and compared with its digest; "it is not there" and "nobody can tell" are two answers.
+Credentials are sent to a registry that asks for them, or where it sends us for a token, over HTTPS or within
+this host alone. What comes is bounded and compared with its digest; "it is not there" and "nobody can tell"
+are two answers.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+from daemon.errors import ConfigError
+from daemon.images.credentials import NOBODY, SETTING, Credentials, Login
 from daemon.images.reference import DEFAULT_REGISTRY, Reference
 
 DEADLINE_S = 15.0
@@ -27,6 +31,7 @@ MANIFESTS = ", ".join(
         "application/vnd.oci.image.index.v1+json",
     )
 )
+REFUSALS = frozenset({401, 403})
 DOCKER_HUB = "registry-1.docker.io"
 
 
@@ -39,8 +44,9 @@ class Absent(Exception):
 
 
 class RegistryClient:
-    def __init__(self, deadline_s: float = DEADLINE_S) -> None:
+    def __init__(self, deadline_s: float = DEADLINE_S, credentials: Credentials = NOBODY) -> None:
         self._deadline_s = deadline_s
+        self._credentials = credentials
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -49,17 +55,21 @@ class RegistryClient:
 
     async def manifest(self, repository: Reference, version: str) -> dict[str, Any]:
         """By tag or digest; where by digest, these very bytes. Raises Absent, RegistryError."""
+        try:
+            found = json.loads(await self.manifest_content(repository, version))
+        except ValueError as error:
+            raise RegistryError(f"{_url(repository, f'manifests/{version}')}: no JSON") from error
+        if not isinstance(found, dict):
+            raise RegistryError(f"{_url(repository, f'manifests/{version}')}: no manifest")
+        return found
+
+    async def manifest_content(self, repository: Reference, version: str) -> bytes:
+        """As it is signed. Raises as `manifest` does."""
         url = _url(repository, f"manifests/{version}")
         content = await self._get(url, repository, MANIFEST_LIMIT_BYTES)
         if version.startswith("sha256:"):
             _compare(content, version)
-        try:
-            found = json.loads(content)
-        except ValueError as error:
-            raise RegistryError(f"{url}: no JSON") from error
-        if not isinstance(found, dict):
-            raise RegistryError(f"{url}: no manifest")
-        return found
+        return content
 
     async def referrers(self, repository: Reference, digest: str) -> dict[str, Any]:
         """The index of what refers to it, by the API or else by the tag schema. Raises RegistryError."""
@@ -98,9 +108,12 @@ class RegistryClient:
     async def _content(self, url: URL, repository: Reference, limit_bytes: int) -> bytes:
         status, challenge, content = await self._ask(url, {"Accept": MANIFESTS}, limit_bytes)
         if status == 401:
-            token = await self._token(challenge, repository)
-            headers = {"Accept": MANIFESTS, "Authorization": f"Bearer {token}"}
+            login = self._login(repository)
+            authorization = await self._authorization(challenge, repository, login)
+            headers = {"Accept": MANIFESTS, "Authorization": authorization}
             status, _, content = await self._ask(url, headers, limit_bytes)
+            if status in REFUSALS:
+                raise _refused(repository, login)
         if status == 404:
             raise Absent(str(url))
         if status != 200:
@@ -117,18 +130,37 @@ class RegistryClient:
                 raise RegistryError(f"{url.host}: more than {limit_bytes} bytes for {url.path}")
             return response.status, response.headers.get("WWW-Authenticate", ""), content
 
-    async def _token(self, challenge: str, repository: Reference) -> str:
-        """Nobody's, for reading (distribution's token authentication). Raises RegistryError."""
-        said = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
-        if not challenge.startswith("Bearer ") or "realm" not in said:
-            raise RegistryError(f"{repository.registry}: asks for a password, which is not supported")
-        realm = URL(said["realm"])
-        if realm.scheme != "https" and not _loopback(realm.host or ""):
+    def _login(self, repository: Reference) -> Login | None:
+        try:
+            return self._credentials.of(repository.registry)
+        except ConfigError as error:
+            raise RegistryError(str(error)) from error
+
+    async def _authorization(self, challenge: str, repository: Reference, login: Login | None) -> str:
+        """What is asked for (RFC 9110, 11.6.1). Raises RegistryError."""
+        scheme, _, rest = challenge.partition(" ")
+        said = dict(re.findall(r'(\w+)="([^"]*)"', rest))
+        if scheme.lower() == "basic" and login is not None and login.username:
+            return login.basic
+        if scheme.lower() == "basic":
+            raise _refused(repository, login)
+        if scheme.lower() != "bearer" or "realm" not in said:
+            raise RegistryError(f"{repository.registry}: asks for what is not supported: {scheme[:20]!a}")
+        if login is not None and login.token:
+            return f"Bearer {login.token}"
+        return f"Bearer {await self._token(URL(said['realm']), said.get('service', ''), repository, login)}"
+
+    async def _token(self, realm: URL, service: str, repository: Reference, login: Login | None) -> str:
+        """For reading (distribution's token authentication). Raises RegistryError."""
+        if realm.scheme != "https" and not (_loopback(realm.host or "") and _of_loopback(repository)):
             raise RegistryError(
                 f"{repository.registry}: sends us to {realm} for a token: not over plain HTTP"
             )
-        query = {"scope": f"repository:{repository.repository}:pull", "service": said.get("service", "")}
-        status, _, content = await self._ask(realm.update_query(query), {}, TOKEN_LIMIT_BYTES)
+        query = {"scope": f"repository:{repository.repository}:pull", "service": service}
+        headers = {"Authorization": login.basic} if login is not None else {}
+        status, _, content = await self._ask(realm.update_query(query), headers, TOKEN_LIMIT_BYTES)
+        if status in REFUSALS:
+            raise _refused(repository, login)
         try:
             answer = json.loads(content)
             return str(answer.get("token") or answer["access_token"])
@@ -136,11 +168,24 @@ class RegistryClient:
             raise RegistryError(f"{realm.host}: gave no token, but {status}") from error
 
 
+def _refused(repository: Reference, login: Login | None) -> RegistryError:
+    if login is None:
+        reason = f"lets nobody read {repository.repository} without credentials: {SETTING} has none for it"
+    else:
+        reason = f"does not let us read {repository.repository} as {login}: correct its entry"
+    return RegistryError(f"{repository.registry}: {reason}")
+
+
 def _url(repository: Reference, rest: str) -> URL:
     """Plain HTTP to this host alone, as the engine does it."""
     host = DOCKER_HUB if repository.registry == DEFAULT_REGISTRY else repository.registry
-    scheme = "http" if _loopback(host.rpartition(":")[0] or host) else "https"
+    scheme = "http" if _of_loopback(repository) else "https"
     return URL(f"{scheme}://{host}/v2/{repository.repository}/{rest}", encoded=True)
+
+
+def _of_loopback(repository: Reference) -> bool:
+    host = repository.registry
+    return _loopback(host.rpartition(":")[0] or host)
 
 
 def _loopback(host: str) -> bool:

@@ -22,7 +22,15 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from daemon.errors import ConfigError
-from daemon.images.bundles import STATEMENT, Envelope, bundles, envelope, has_certificate
+from daemon.images.bundles import (
+    NO_REPOSITORY,
+    STATEMENT,
+    Envelope,
+    bundles,
+    envelope,
+    has_certificate,
+    message,
+)
 from daemon.images.bundles import problem as problem_of_statement
 from daemon.images.findings import SignatureFindings
 from daemon.images.keyless import Identity, Keyless, Unverified
@@ -62,12 +70,14 @@ class Found:
 @dataclass(frozen=True, slots=True)
 class Claim:
     """`problem` reads what was signed: it is asked only after it was verified. `bundle` is what may be by an
-    identity."""
+    identity, of a statement unless it `is_message`. `refusal`: there is nothing to verify."""
 
-    signed: bytes
-    signature: bytes
-    problem: Callable[[], str | None]
+    signed: bytes = b""
+    signature: bytes = b""
+    problem: Callable[[], str | None] = lambda: None
     bundle: bytes = b""
+    is_message: bool = False
+    refusal: str = ""
 
 
 class Signatures:
@@ -138,6 +148,8 @@ class Signatures:
 
     async def _signer(self, claim: Claim, keys: list[Key], identities: list[Identity]) -> tuple[object, str]:
         """One for each key, whatever its files are called, or identity; and its name. Raises Unverified."""
+        if claim.refusal:
+            raise Unverified(claim.refusal)
         for key in keys:
             if _signed(key, claim.signed, claim.signature):
                 return key.digest, key.name
@@ -149,6 +161,8 @@ class Signatures:
     @staticmethod
     async def _identity(keyless: Keyless, claim: Claim, identities: list[Identity]) -> Identity:
         try:
+            if claim.is_message:
+                return await keyless.verify_message(claim.bundle, claim.signed, identities)
             verified = await keyless.verify(claim.bundle, identities)
         except Unverified as error:
             raise Unverified(f"one by a certificate is not good: {error}") from error
@@ -160,12 +174,27 @@ class Signatures:
         async for claim in self._tagged(reference, digest):
             yield claim
         async for content in bundles(self._registry, reference, digest):
-            found = envelope(content)
-            if found is None:
-                yield Claim(b"", b"", lambda: "one cannot be read")
+            if (found := envelope(content)) is None:
+                yield await self._message(content, reference, digest, any_repository)
                 continue
             problem = partial(problem_of_statement, found.payload, reference, digest, any_repository)
             yield Claim(found.signed, found.signature, problem, content)
+
+    async def _message(
+        self, content: bytes, reference: Reference, digest: str, any_repository: bool
+    ) -> Claim:
+        """Of the manifest itself, byte by byte: it names neither an image nor a repository."""
+        found = message(content)
+        if found is None:
+            return Claim(refusal="one cannot be read")
+        if found.digest != digest:
+            return Claim(refusal="one is of other bytes than the image's manifest")
+        try:
+            signed = await self._registry.manifest_content(reference, digest)
+        except Absent as error:
+            raise RegistryError(f"it has signatures of a manifest that it does not have: {error}") from error
+        problem = None if any_repository else NO_REPOSITORY
+        return Claim(signed, found.signature, lambda: problem, content, is_message=True)
 
     async def _tagged(self, reference: Reference, digest: str) -> AsyncIterator[Claim]:
         try:

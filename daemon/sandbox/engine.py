@@ -74,9 +74,12 @@ class Engine:
                 ) from error
             raise
 
-    async def pull(self, name: str, version: str) -> None:
-        """`version` is a tag or a digest. Raises ImageNotFound, EngineError."""
-        pull = partial(self._client.pull, name, tag=version)
+    async def pull(self, name: str, version: str, login: dict[str, str] | None = None) -> None:
+        """`version` is a tag or a digest. Raises ImageNotFound, EngineError.
+
+        Without `login` as nobody: what root has in its ~/.docker/config.json is not ours to use.
+        """
+        pull = partial(self._client.pull, name, tag=version, auth_config=login or {})
         try:
             answer = await self._call(pull, deadline_s=PULL_DEADLINE_S)
         except EngineError as error:

@@ -30,6 +30,7 @@ from daemon.errors import (
     PolicyError,
 )
 from daemon.findings import Severity
+from daemon.images.credentials import Credentials
 from daemon.images.gate import Gate, SignatureReview
 from daemon.sandbox import span_attributes
 from daemon.sandbox.adoption import AdoptionRecord, AdoptionRecords
@@ -77,12 +78,13 @@ class Executor:
         gate: Gate,
         audit: AuditLog,
         registry: Registry,
+        credentials: Credentials,
     ) -> None:
         self.engine = engine
         self.host = host
         self.profiles = profiles
         self.gate = gate
-        self.pulls = Pulls(engine, gate)
+        self.pulls = Pulls(engine, gate, credentials)
         self.audit = audit
         self.registry = registry
         self.validator = SecurityValidator()

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 
-from daemon.errors import PolicyError
+from daemon.errors import ConfigError, EngineError, EngineUnavailable, PolicyError
+from daemon.images.credentials import SETTING, Credentials, Login
 from daemon.images.gate import Gate
 from daemon.images.reference import Reference, parse
 from daemon.images.single_flight import SingleFlight
@@ -22,9 +23,10 @@ AT_ONCE = 2
 class Pulls:
     """Each image once, however many ask for it."""
 
-    def __init__(self, engine: Engine, gate: Gate) -> None:
+    def __init__(self, engine: Engine, gate: Gate, credentials: Credentials) -> None:
         self._engine = engine
         self._gate = gate
+        self._credentials = credentials
         self._flights: SingleFlight[Reference, None] = SingleFlight(0)
         self._slots = asyncio.Semaphore(AT_ONCE)
 
@@ -38,5 +40,19 @@ class Pulls:
         await self._flights.get(reference, lambda: self._pull(reference))
 
     async def _pull(self, reference: Reference) -> None:
+        login = self._login(reference)
+        version = reference.digest or reference.tag or "latest"
         async with self._slots:
-            await self._engine.pull(reference.name, reference.digest or reference.tag or "latest")
+            try:
+                await self._engine.pull(reference.name, version, login.for_engine() if login else None)
+            except EngineUnavailable:
+                raise
+            except EngineError as error:
+                by = f"asked as {login}" if login else f"asked without credentials: {SETTING} has none for it"
+                raise type(error)(f"{error} ({by})", error.status) from error
+
+    def _login(self, reference: Reference) -> Login | None:
+        try:
+            return self._credentials.of(reference.registry)
+        except ConfigError as error:
+            raise EngineError(f"image {reference} was not pulled: {error}") from error

@@ -132,21 +132,32 @@ class Authority:
         payload = json.dumps(statement).encode()
         signature = signed(signer, Envelope(b"", payload).signed)
         certificate = self.leaf(signer, subject, issuer, start)
-        body = _body(payload, signature, certificate)
-        return {
-            "mediaType": BUNDLE,
-            "verificationMaterial": {
-                "certificate": {"rawBytes": b64(certificate.public_bytes(Encoding.DER))},
-                "tlogEntries": [self._entry(body, int((logged or start).timestamp()))],
-            },
-            "dsseEnvelope": {
-                "payload": b64(payload),
-                "payloadType": STATEMENT,
-                "signatures": [{"sig": b64(signature)}],
-            },
+        entry = self._entry(
+            "dsse", _body(payload, signature, certificate), int((logged or start).timestamp())
+        )
+        envelope = {
+            "payload": b64(payload),
+            "payloadType": STATEMENT,
+            "signatures": [{"sig": b64(signature)}],
         }
+        return {**_material(certificate, entry), "dsseEnvelope": envelope}
 
-    def _entry(self, body: bytes, time_s: int) -> dict[str, Any]:
+    def message_bundle(self, message: bytes, subject: str, issuer: str) -> dict[str, Any]:
+        """Of the signature of a message, which is not in it."""
+        signer, start = key(), now()
+        certificate = self.leaf(signer, subject, issuer, start)
+        signature, digest = signed(signer, message), sha256(message)
+        hashed = {"hash": {"algorithm": "sha256", "value": digest.hexdigest()}}
+        by = {
+            "content": b64(signature),
+            "publicKey": {"content": b64(certificate.public_bytes(Encoding.PEM))},
+        }
+        spec = {"data": hashed, "signature": by}
+        body = json.dumps({"apiVersion": "0.0.1", "kind": "hashedrekord", "spec": spec}).encode()
+        entry = self._entry("hashedrekord", body, int(start.timestamp()))
+        return {**_material(certificate, entry), **of_message(signature, message)}
+
+    def _entry(self, kind: str, body: bytes, time_s: int) -> dict[str, Any]:
         """In a log of one entry."""
         identifier = sha256(der(self.log)).digest()
         root = sha256(b"\0" + body).digest()
@@ -157,7 +168,7 @@ class Authority:
         return {
             "logIndex": "0",
             "logId": {"keyId": b64(identifier)},
-            "kindVersion": {"kind": "dsse", "version": "0.0.1"},
+            "kindVersion": {"kind": kind, "version": "0.0.1"},
             "integratedTime": str(time_s),
             "inclusionPromise": {"signedEntryTimestamp": b64(signed(self.log, promise))},
             "inclusionProof": {
@@ -169,6 +180,20 @@ class Authority:
             },
             "canonicalizedBody": b64(body),
         }
+
+
+def of_message(signature: bytes, message: bytes) -> dict[str, Any]:
+    """The part of a bundle that is about a message."""
+    digest = {"algorithm": "SHA2_256", "digest": b64(sha256(message).digest())}
+    return {"messageSignature": {"messageDigest": digest, "signature": b64(signature)}}
+
+
+def _material(certificate: x509.Certificate, entry: dict[str, Any]) -> dict[str, Any]:
+    named = {"rawBytes": b64(certificate.public_bytes(Encoding.DER))}
+    return {
+        "mediaType": BUNDLE,
+        "verificationMaterial": {"certificate": named, "tlogEntries": [entry]},
+    }
 
 
 def _body(payload: bytes, signature: bytes, certificate: x509.Certificate) -> bytes:

@@ -24,18 +24,19 @@ version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}
 storage: {{filesystem: {{rootdirectory: {folder}}}}}
 http: {{addr: "{host}"}}
+{auth}
 """
 
 
 @contextmanager
-def registry(folder: Path) -> Iterator[str]:
-    """Its host and port, once it answers."""
+def registry(folder: Path, host: str = "", auth: str = "") -> Iterator[str]:
+    """Its host and port, once it answers: `host`, if given. `auth` is a section of its configuration."""
     program = shutil.which("docker-registry")
     if program is None:
         raise RuntimeError("docker-registry is missing: apt-get install docker-registry")
-    host = f"127.0.0.1:{_free_port()}"
+    host = host or f"127.0.0.1:{free_port()}"
     config = folder / "registry.yml"
-    config.write_text(CONFIG.format(folder=folder / "storage", host=host))
+    config.write_text(CONFIG.format(folder=folder / "storage", host=host, auth=auth))
     with (folder / "registry.log").open("wb") as log:
         server = subprocess.Popen([program, "serve", str(config)], stdout=log, stderr=log)
     try:
@@ -46,7 +47,7 @@ def registry(folder: Path) -> Iterator[str]:
         server.wait(DEADLINE_S)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -57,7 +58,7 @@ def _await_answer(host: str) -> None:
     while time.monotonic() < deadline_s:
         with suppress(OSError), closing(HTTPConnection(host, timeout=5)) as connection:
             connection.request("GET", "/v2/")
-            if connection.getresponse().status == 200:
+            if connection.getresponse().status in {200, 401}:
                 return
         time.sleep(0.05)
     raise RuntimeError(f"no registry answers on {host}")

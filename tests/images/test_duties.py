@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from daemon.images.examination import Scan
-from daemon.images.findings import ImageIssue
+from daemon.images.findings import ImageIssue, ScannerStatus
 from daemon.images.gate import Gate
 from daemon.images.policy import FILE, read_policy
 from daemon.sandbox.facts import ImageFacts
@@ -47,6 +47,9 @@ class Unread:
 
     async def issues(self, image_id: str, tags: tuple[str, ...]) -> tuple[ImageIssue, ...]:
         raise AssertionError("it was read")
+
+    async def status(self) -> ScannerStatus:
+        raise AssertionError("it was asked")
 
     def forget(self, image_id: str) -> None: ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from cyclonedx.schema import SchemaVersion
@@ -45,6 +46,10 @@ def test_of_an_image_without_anything() -> None:
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(document)) is None
 
 
+def no_archive() -> NoReturn:
+    raise AssertionError("the image was saved once more")
+
+
 async def test_a_new_database_needs_no_image(tmp_path: Path) -> None:
     store = ContentsStore(tmp_path / "contents")
     read = await contents(tmp_path)
@@ -55,7 +60,7 @@ async def test_a_new_database_needs_no_image(tmp_path: Path) -> None:
         index.build(osv_directory(tmp_path / "osv", advisories))
         stored = store.get(read.image_id)
         assert stored == read
-        result = await BuiltinScanner(tmp_path / "osv").match(stored)
+        result = await BuiltinScanner(tmp_path / "osv").match(stored, no_archive)
         assert result.understood
         found.append({item.package for item in result.vulnerabilities})
     assert found == [{"jinja2"}, {"jinja2", "libssl3"}]  # advisories are of the source, openssl

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from daemon import __version__
 from daemon.findings import Severity
 from daemon.images.beside import beside
 from daemon.images.child import Unscannable, run_module
 from daemon.images.confinement import Limits
 from daemon.images.contents import ImageContents
 from daemon.images.exploits import NOTHING_KNOWN, Exploits
-from daemon.images.findings import SavedImage, ScanResult, Vulnerability
+from daemon.images.findings import Archive, SavedImage, ScannerStatus, ScanResult, Vulnerability
 from daemon.images.layers import read_image
+from daemon.images.osv.index import INDEX, DatabaseError, Ecosystem, Index
+from daemon.images.scanners.stamp import stamp
 
 WORKER = "daemon.images.osv.match_worker"
 MAX_AGE = timedelta(days=7)
@@ -37,11 +41,24 @@ class BuiltinScanner:
 
     async def scan(self, image: SavedImage) -> ScanResult:
         try:
-            return await self.match(await read_image(image, self.limits))
+            return await self.match(await read_image(image, self.limits), lambda: nullcontext(image))
         except Unscannable as error:
             return not_understood(self.name, str(error))
 
-    async def match(self, contents: ImageContents) -> ScanResult:
+    async def status(self) -> ScannerStatus:
+        try:
+            oldest = min(item.modified for item in await beside(ecosystems, self.directory))
+        except DatabaseError as error:
+            return ScannerStatus(name=self.name, database=self.directory, database_problem=str(error))
+        stale = "; ".join(staleness(oldest, self.max_age, self.clock())) or None
+        return ScannerStatus(
+            name=self.name, database=self.directory, database_time=oldest, database_problem=stale
+        )
+
+    def stamp(self) -> Hashable:
+        return self.name, __version__, stamp(self.directory / INDEX)
+
+    async def match(self, contents: ImageContents, archive: Archive) -> ScanResult:
         """Of what was read before: all that a new database needs."""
         lines = await beside(contents.to_lines)
         try:
@@ -62,6 +79,15 @@ class BuiltinScanner:
             vulnerabilities=tuple(self.exploits.mark(_vulnerability(item)) for item in found),
             packages=len(contents.packages),
         )
+
+
+def ecosystems(directory: Path) -> list[Ecosystem]:
+    """What is known. Raises DatabaseError where that is nothing."""
+    index = Index(directory)
+    try:
+        return index.ecosystems()
+    finally:
+        index.close()
 
 
 def not_understood(scanner: str, reason: str, packages: int = 0) -> ScanResult:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from daemon.images.beside import beside
 from daemon.images.child import Unscannable
+from daemon.images.contents import ImageContents
 from daemon.images.exploits import NOTHING_KNOWN, Exploits
-from daemon.images.findings import SavedImage, ScanResult, Vulnerability
+from daemon.images.findings import Archive, SavedImage, ScannerStatus, ScanResult, Vulnerability
 from daemon.images.layers import read_image
 from daemon.images.osv.severity import word
 from daemon.images.packages.package import Kind
 from daemon.images.packages.python import normalized
 from daemon.images.scanners import canary
 from daemon.images.scanners.builtin import MAX_AGE, gaps, not_understood, now, staleness
-from daemon.images.scanners.program import Program, copy, private_folder, readable
+from daemon.images.scanners.program import Program, check_closed, copy, private_folder, readable
+from daemon.images.scanners.result import result
+from daemon.images.scanners.stamp import stamp
 
 _TYPES = {Kind.PYPI: "python", Kind.NPM: "npm"}
 _SETTINGS = """\
@@ -68,6 +73,7 @@ class Match(_Model):
 
 class _Descriptor(_Model):
     name: Literal["grype"]
+    version: str = ""
     db: dict[str, Any]
 
 
@@ -101,35 +107,55 @@ class GrypeScanner:
 
     async def scan(self, image: SavedImage) -> ScanResult:
         try:
-            return await self._scan(image)
+            return await self.match(await read_image(image), lambda: nullcontext(image))
         except Unscannable as error:
             return not_understood(self.name, str(error))
 
-    async def _scan(self, image: SavedImage) -> ScanResult:
-        contents = await read_image(image)
-        with self.program.opened() as program, private_folder() as folder:
-            copy(self.database, folder / "db")
+    async def match(self, contents: ImageContents, archive: Archive) -> ScanResult:
+        try:
+            return await self._match(contents, archive)
+        except Unscannable as error:
+            return not_understood(self.name, str(error), packages=len(contents.packages))
+
+    async def status(self) -> ScannerStatus:
+        """How old its database is only its answers tell."""
+        status = ScannerStatus(name=self.name, database=self.database)
+        try:
+            async with self.program.opened(), private_folder():
+                pass
+        except Unscannable as error:
+            return replace(status, problem=str(error))
+        try:
+            check_closed(self.database)
+        except Unscannable as error:
+            return replace(status, database_problem=str(error))
+        empty = None if stamp(self.database) else f"{self.database}: there is nothing in it: fetch it"
+        return replace(status, database_problem=empty)
+
+    def stamp(self) -> Hashable:
+        return self.name, self.program.stamp(), stamp(self.database)
+
+    async def _match(self, contents: ImageContents, archive: Archive) -> ScanResult:
+        async with self.program.opened() as program, private_folder() as folder:
+            await copy(self.database, folder / "db")
             (folder / "grype.yaml").write_text(_SETTINGS.format(cache=folder / "db"))
             (folder / "grype.yaml").chmod(0o644)
             sent = canary.write(folder / "canary.tar", contents.os)
             blind = _blind(await self._report(program, folder, sent), canary.kinds(contents))
-            report = await self._report(program, folder, image)
+            async with archive() as image:
+                report = await self._report(program, folder, image)
         time = report.built()
         reasons = [*gaps(contents), *blind, *staleness(time, self.max_age, self.clock())]
-        return ScanResult(
-            scanner=self.name,
-            database_time=time,
-            understood=not reasons,
-            unscannable_reason="; ".join(reasons[:5]) or None,
-            vulnerabilities=tuple(map(self.exploits.mark, vulnerabilities(report))),
-            packages=len(contents.packages),
-        )
+        found = await beside(vulnerabilities, report)
+        found_by = self.name, report.descriptor.version[:64], time
+        return result(found_by, reasons, [self.exploits.mark(one) for one in found], len(contents.packages))
 
     async def _report(self, program: int, folder: Path, image: SavedImage) -> Report:
         with readable(image.path) as archive:
             given = f"docker-archive:/proc/self/fd/{archive}"
             arguments = [given, "--output", "json", "--quiet", "--config", str(folder / "grype.yaml")]
-            return parse(await self.program.run(program, arguments, folder, image=archive))
+            answer = await self.program.run(program, arguments, folder, image=archive)
+        return await beside(parse, answer)
 
 
 def parse(answer: bytes) -> Report:

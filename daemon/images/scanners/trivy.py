@@ -7,7 +7,8 @@ database and an old one. So the answer is read, the age of the database checked 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,20 +16,25 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from daemon.images.beside import beside
 from daemon.images.child import Unscannable
+from daemon.images.contents import ImageContents
 from daemon.images.exploits import NOTHING_KNOWN, Exploits
-from daemon.images.findings import SavedImage, ScanResult, Vulnerability
+from daemon.images.findings import Archive, SavedImage, ScannerStatus, ScanResult, Vulnerability
 from daemon.images.layers import read_image
 from daemon.images.osv.severity import word
 from daemon.images.packages.package import Kind
 from daemon.images.packages.python import normalized
 from daemon.images.scanners import canary
 from daemon.images.scanners.builtin import MAX_AGE, gaps, not_understood, now, staleness
-from daemon.images.scanners.program import Program, copy, private_folder, readable
+from daemon.images.scanners.program import Program, check_closed, copy, private_folder, readable
+from daemon.images.scanners.result import result
+from daemon.images.scanners.stamp import stamp
 
 # GHSA-69fq-xp46-6x23 (CVE-2026-33634): releases with a trojan horse in them.
 REFUSED_VERSIONS = frozenset({"0.69.4", "0.69.5", "0.69.6"})
 DATABASE_FORMAT = 2
+METADATA = "metadata.json"
 
 _OS, _LANGUAGE = "os-pkgs", "lang-pkgs"
 _TYPES = {Kind.PYPI: "python-pkg", Kind.NPM: "node-pkg"}
@@ -97,48 +103,83 @@ class TrivyScanner:
 
     async def scan(self, image: SavedImage) -> ScanResult:
         try:
-            return await self._scan(image)
+            return await self.match(await read_image(image), lambda: nullcontext(image))
         except Unscannable as error:
             return not_understood(self.name, str(error))
 
-    async def _scan(self, image: SavedImage) -> ScanResult:
-        contents = await read_image(image)
-        with self.program.opened() as program, private_folder() as folder:
-            copy(self.database, folder / "db")
-            await self._check_version(program, folder)
-            database = _database(folder / "db" / "metadata.json")
-            sent = canary.write(folder / "canary.tar", contents.os)
-            blind = _blind(await self._report(program, folder, sent), canary.kinds(contents))
-            report = await self._report(program, folder, image)
-        _check_identity(report, contents.config)
-        count = sum(len(result.packages) for result in report.results)
-        reasons = [*gaps(contents), *blind, *staleness(database.updated, self.max_age, self.clock())]
-        if report.metadata.system is None and not count:
-            reasons.append("trivy recognized no system and no package")
-        return ScanResult(
-            scanner=self.name,
-            database_time=database.updated,
-            understood=not reasons,
-            unscannable_reason="; ".join(reasons[:5]) or None,
-            vulnerabilities=tuple(map(self.exploits.mark, vulnerabilities(report))),
-            packages=count,
+    async def match(self, contents: ImageContents, archive: Archive) -> ScanResult:
+        try:
+            return await self._match(contents, archive)
+        except Unscannable as error:
+            return not_understood(self.name, str(error), packages=len(contents.packages))
+
+    async def status(self) -> ScannerStatus:
+        try:
+            async with self.program.opened() as program, private_folder() as folder:
+                version = await self._version(program, folder)
+        except Unscannable as error:
+            return ScannerStatus(name=self.name, database=self.database, problem=str(error))
+        time, problem = self._database_status()
+        return ScannerStatus(
+            name=self.name,
+            version=version,
+            database=self.database,
+            database_time=time,
+            database_problem=problem,
         )
 
-    async def _check_version(self, program: int, folder: Path) -> None:
-        arguments = ["version", "--format", "json", "--cache-dir", str(folder)]
-        answer = await self.program.run(program, arguments, folder)
+    def stamp(self) -> Hashable:
+        return self.name, self.program.stamp(), stamp(self.database)
+
+    def _database_status(self) -> tuple[datetime | None, str | None]:
+        """Its time, and what is wrong with it."""
         try:
-            version = str(json.loads(answer)["Version"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise Unscannable(f"{self.program.path} does not tell its version as trivy does") from error
+            check_closed(self.database)
+            time = _database(self.database / METADATA).updated
+        except Unscannable as error:
+            return None, str(error)
+        return time, "; ".join(staleness(time, self.max_age, self.clock())) or None
+
+    async def _match(self, contents: ImageContents, archive: Archive) -> ScanResult:
+        async with self.program.opened() as program, private_folder() as folder:
+            version = await self._version(program, folder)
+            await copy(self.database, folder / "db")
+            database = _database(folder / "db" / METADATA)
+            sent = canary.write(folder / "canary.tar", contents.os)
+            blind = _blind(await self._report(program, folder, sent), canary.kinds(contents))
+            async with archive() as image:
+                report = await self._report(program, folder, image)
+        _check_identity(report, contents.config)
+        reasons = [*gaps(contents), *blind, *staleness(database.updated, self.max_age, self.clock())]
+        count = sum(len(result.packages) for result in report.results)
+        if report.metadata.system is None and not count:
+            reasons.append("trivy recognized no system and no package")
+        found = await beside(vulnerabilities, report)
+        found_by = self.name, version, database.updated
+        return result(found_by, reasons, [self.exploits.mark(one) for one in found], count)
+
+    async def _version(self, program: int, folder: Path) -> str:
+        """Raises Unscannable, also for one that must not be used."""
+        arguments = ["version", "--format", "json", "--cache-dir", str(folder)]
+        version = await self.program.version(program, arguments, folder, _told_version)
         if version in REFUSED_VERSIONS:
-            raise Unscannable(f"trivy {version} was published with a trojan horse: remove it from this host")
+            raise Unscannable(
+                f"{self.program.path}: trivy {version} was published with a trojan horse: remove it"
+            )
+        return version
 
     async def _report(self, program: int, folder: Path, image: SavedImage) -> Report:
         with readable(image.path) as archive:
             given = f"/proc/self/fd/{archive}"
             answer = await self.program.run(program, _arguments(folder, given), folder, image=archive)
-        return parse(answer)
+        return await beside(parse, answer)
+
+
+def _told_version(answer: bytes) -> str:
+    try:
+        return str(json.loads(answer)["Version"])[:64]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Unscannable("the program does not tell its version as trivy does") from error
 
 
 def _arguments(folder: Path, archive: str) -> list[str]:
