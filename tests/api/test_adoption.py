@@ -89,7 +89,7 @@ def test_what_is_written_meanwhile_is_not_lost(tmp_path: Path, image: str) -> No
         assert result["stdout"].split() == [*map(str, range(1, 100_001)), "last"]
 
 
-@pytest.mark.parametrize("after_ms", (30, 50, 65, 80))
+@pytest.mark.parametrize("after_ms", [30, 50, 65, 80])
 def test_killed_in_the_midst_of_a_launch_it_leaves_none_that_never_ends(
     tmp_path: Path, image: str, after_ms: int
 ) -> None:
