@@ -74,6 +74,19 @@ static __always_inline void fill_unix_peer(struct called_on_address *called, str
 	called->device = BPF_CORE_READ(inode, i_sb, s_dev);
 }
 
+/* Appends where that inode is, for whoever bound the socket: the caller may see it under any other name. */
+static __always_inline void append_bound(struct scratch *scratch, struct called_on_address *called, struct sock *sock,
+					 struct task_struct *task)
+{
+	struct unix_sock *peer = (void *)BPF_CORE_READ((struct unix_sock *)sock, peer);
+
+	if (!called->inode)
+		return;
+	called->bound_length = append_path(scratch, &peer->path, 0);
+	if (is_foreign(mount_of(BPF_CORE_READ(peer, path.mnt)), task))
+		scratch->record.flags |= FLAG_FOREIGN;
+}
+
 /* Returns false where there is no address. */
 static __always_inline bool fill_passed(struct called_on_address *called, u64 pointer, u32 size)
 {
@@ -104,6 +117,20 @@ static __always_inline bool fill_passed(struct called_on_address *called, u64 po
 static __always_inline bool is_inet(u16 family)
 {
 	return family == AF_INET || family == AF_INET6;
+}
+
+static __always_inline void fill_connected(struct scratch *scratch, struct called_on_address *called, struct sock *sock,
+					   struct task_struct *task)
+{
+	u16 family = BPF_CORE_READ(sock, __sk_common.skc_family);
+
+	if (is_inet(family)) {
+		fill_peer(called, sock);
+	} else if (family == AF_UNIX) {
+		called->family = family;
+		fill_unix_peer(called, sock);
+		append_bound(scratch, called, sock, task);
+	}
 }
 
 static __always_inline struct called_on_address *begin_address(struct scratch *scratch)
@@ -170,10 +197,7 @@ int BPF_PROG(handle_address, struct pt_regs *registers, long result)
 		called->size = argument(&call, 2);
 		append_datagram(scratch, called, argument(&call, 1));
 	} else if (result == 0 || result == -EINPROGRESS) {
-		if (called->family == AF_UNIX)
-			fill_unix_peer(called, sock);
-		else if (is_inet(called->family))
-			fill_peer(called, sock);
+		fill_connected(scratch, called, sock, call.task);
 	}
 	submit(scratch, is_alert(&call, flags) || ALERTING_ERROR(result));
 	return 0;
