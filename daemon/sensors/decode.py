@@ -182,6 +182,8 @@ class Decoder:
 
     def _on_address(self, record: Any, data: memoryview, common: dict[str, Any]) -> Event:
         name = self._call(record, common)
+        if name == "socketcall":
+            name = common["syscall"] = SOCKETCALLS[_arguments(data)[0]]
         body = abi.CALLED_ON_ADDRESS.unpack(data, _BODY)
         family, address = body.family, addresses.text(body.family, body.address)
         if family == addresses.AF_INET6 and "." in address:
@@ -232,6 +234,8 @@ class Decoder:
 RING = "io_uring:"
 OPCODES = {16: "connect", 18: "openat", 28: "openat2"}
 """enum io_uring_op of <linux/io_uring.h>."""
+SOCKETCALLS = {2: "bind", 3: "connect"}
+"""By the first argument of socketcall(2), <linux/net.h>; of the others only the call is known."""
 CONNECTS = ("connect", "tcp_connect", "egress", f"{RING}connect")
 
 

@@ -22,7 +22,10 @@ from daemon.sensors.ring import Ring
 ALERTS_BUDGET, BULK_BUDGET = 4096, 512
 """Records a turn, so that a flood cannot starve the event loop."""
 SYSTEM_FOLDERS = ("etc", "usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "root", "boot")
-SYSTEM_SUBFOLDERS = ("var/spool", *(f"var/lib/{manager}" for manager in ("apk", "apt", "dpkg", "pacman", "rpm")))
+SYSTEM_SUBFOLDERS = (
+    "var/spool",
+    *(f"var/lib/{manager}" for manager in ("apk", "apt", "dpkg", "pacman", "rpm")),
+)
 """Three components at most."""
 
 

@@ -6,6 +6,7 @@
 #define COMPAT_READ 3
 #define COMPAT_OPEN 5
 #define COMPAT_PTRACE 26
+#define COMPAT_SOCKETCALL 102
 
 /* Returns -1 with errno. Where a filter kills, it does not return. */
 static inline long int80(long number, long a, long b, long c, long d) {
