@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 
-from daemon.events import File, FileOpened
+from daemon.events import File
 from daemon.expectation import Expectation
 
 PATH_LIMIT = 4096
