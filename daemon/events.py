@@ -275,7 +275,10 @@ class Connected(SyscallEvent):
     path: str = ""
     """Of a Unix socket; an abstract name starts with @."""
     file: File | None = None
-    """The Unix socket's own inode where the connection stands."""
+    """The Unix socket's own, where the connection stands; its path is that of the mount namespace in which it
+    was bound. Of sensors that do not know that, what was passed."""
+    foreign_mount: bool = False
+    """That is another mount namespace than the caller's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ FOLDER_BYTES = 16
 PREFIX_BYTES = 16
 CGROUP_PATH_BYTES = 128
 CALLS = 1024
+CALL_RING = 0xFFFF_FF00
 NO_ARGUMENT = 255
 
 
@@ -36,6 +37,7 @@ class Flag(IntFlag):
     TRUNCATED = 8
     RUNNING = 16
     RESOLVED = 32
+    FOREIGN = 64
 
 
 class FileReason(IntFlag):
@@ -174,6 +176,7 @@ EXECUTED = Layout(
     privileged="I",
 )
 CALLED = Layout("called", arguments="48s")
+REQUESTED = Layout("requested", flags="Q", string_length="I", base_length="I")
 CALLED_ON_FILE = Layout("called_on_file", arguments="48s", file=f"{FILE_FACTS.size}s")
 CALLED_ON_ADDRESS = Layout(
     "called_on_address",
@@ -186,7 +189,7 @@ CALLED_ON_ADDRESS = Layout(
     path_length="I",
     datagram_length="I",
     size="I",
-    spare="I",
+    bound_length="I",
     path="112s",
 )
 CALLED_ON_PROCESS = Layout(
@@ -198,7 +201,7 @@ POLICY = Layout("policy", when="B", handler="B", alert="B", kill="B", strings="3
 WATCHED = Layout("watched", watch="I", prefix_length="I", prefix="16s")
 CGROUP_PATH = Layout("cgroup_path", bytes="128s")
 FILE_NAME = Layout("file_name", bytes="32s")
-FOLDER = Layout("folder", first="16s", second="16s")
+FOLDER = Layout("folder", first="16s", second="16s", third="16s")
 INODE_KEY = Layout("inode_key", inode="Q", device="I", spare="I")
 NETWORK = Layout("network", prefix="I", cookie="Q", address="16s")
 PORTS = Layout("ports", first="16s", last="16s")
@@ -223,6 +226,7 @@ LAYOUTS = (
     FILE_FACTS,
     EXECUTED,
     CALLED,
+    REQUESTED,
     CALLED_ON_FILE,
     CALLED_ON_ADDRESS,
     CALLED_ON_PROCESS,

@@ -89,6 +89,7 @@ NODES = {
 SOCKETS = {
     "socket": Call(),
     "connect": Call(handler=Handler.ADDRESS, operand=1),
+    "socketcall": Call(handler=Handler.ADDRESS, operand=1),
     "bind": Call(handler=Handler.ADDRESS, operand=1),
     "sendto": Call(handler=Handler.ADDRESS, operand=4),
     "sendmsg": Call(handler=Handler.MESSAGE, operand=1),

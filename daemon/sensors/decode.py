@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import posixpath
 from collections.abc import Callable
 from typing import Any
 
@@ -102,7 +103,7 @@ class Decoder:
     def _call(self, record: Any, common: dict[str, Any]) -> str:
         """Adds what every system call has, and returns its name."""
         compat = bool(record.flags & Flag.COMPAT)
-        name = _NO_CALLS.get(record.call) or name_of(record.call, compat=compat)
+        name = _NO_CALLS.get(record.call) or _ring_name(record.call) or name_of(record.call, compat=compat)
         common |= {"syscall": name, "result": _result(record, compat=compat), "compat": compat}
         return name
 
@@ -181,22 +182,21 @@ class Decoder:
 
     def _on_address(self, record: Any, data: memoryview, common: dict[str, Any]) -> Event:
         name = self._call(record, common)
+        if name == "socketcall":
+            name = common["syscall"] = SOCKETCALLS[_arguments(data)[0]]
         body = abi.CALLED_ON_ADDRESS.unpack(data, _BODY)
         family, address = body.family, addresses.text(body.family, body.address)
         if family == addresses.AF_INET6 and "." in address:
             family = addresses.AF_INET
-        if name in ("connect", "tcp_connect", "egress"):
-            file = None
-            if body.inode:
-                path = addresses.unix_path(body.path[: body.path_length])
-                file = File(path=path, device=body.device, inode=body.inode, kind=FileKind.SOCKET)
+        if name in CONNECTS:
             return events.Connected(
                 **common,
                 family=family,
                 address=address,
                 port=body.port,
                 path=addresses.unix_path(body.path[: body.path_length]),
-                file=file,
+                file=_bound(body, data, record.flags),
+                foreign_mount=bool(record.flags & Flag.FOREIGN),
             )
         if name in ("bind", "listen"):
             return events.Listened(**common, family=family, address=address, port=body.port)
@@ -215,18 +215,34 @@ class Decoder:
             **common, target_pid=body.target_pid, request=request, descendant=bool(body.descendant)
         )
 
-    @staticmethod
-    def _ring(record: Any, data: memoryview, common: dict[str, Any]) -> Event:
-        name = f"io_uring:{OPCODES.get(record.call, record.call)}"
-        strings = _strings(bytes(data[_BODY + abi.CALLED.size :]), keep_empty=True)
-        common |= {"syscall": name, "result": record.result, "compat": False}
-        if strings and strings[0]:
-            return events.FileOpened(**common, file=File(path=strings[0], resolved=False))
-        return events.SyscallMade(**common, arguments=_arguments(data))
+    def _ring(self, record: Any, data: memoryview, common: dict[str, Any]) -> Event:
+        """An open that was asked for: it is taken to succeed, for nothing may tell of its end."""
+        self._call(record, common)
+        body = abi.REQUESTED.unpack(data, _BODY)
+        at = _BODY + abi.REQUESTED.size
+        passed = _text(bytes(data[at : at + body.string_length]))
+        at += body.string_length
+        base = _path(bytes(data[at : at + body.base_length]), truncated=bool(record.flags & Flag.TRUNCATED))
+        return events.FileOpened(
+            **common,
+            file=_passed(posixpath.join(base, passed)),
+            write=bool(body.flags & O_ACCMODE),
+            create=bool(body.flags & O_CREAT),
+        )
 
 
+RING = "io_uring:"
 OPCODES = {16: "connect", 18: "openat", 28: "openat2"}
 """enum io_uring_op of <linux/io_uring.h>."""
+SOCKETCALLS = {2: "bind", 3: "connect"}
+"""By the first argument of socketcall(2), <linux/net.h>; of the others only the call is known."""
+CONNECTS = ("connect", "tcp_connect", "egress", f"{RING}connect")
+
+
+def _ring_name(number: int) -> str:
+    """Of a request of io_uring; "" of a system call."""
+    opcode = number - abi.CALL_RING
+    return RING + OPCODES.get(opcode, str(opcode)) if opcode >= 0 else ""
 
 
 def called(name: str, arguments: tuple[int, ...], strings: tuple[str, ...], common: dict[str, Any]) -> Event:
@@ -340,10 +356,8 @@ _BUILDERS: dict[str, _Builder] = {
 
 
 def file_from(facts: Any, path: bytes, *, truncated: bool) -> File:
-    """`path` from the leaf to the root, which has a name only where the walk missed the mount's root."""
-    parts = [_text(part) for part in reversed(path.split(b"\0")[:-1]) if part != b"/"]
     return File(
-        path=("(...)/" if truncated else "/") + "/".join(parts),
+        path=_path(path, truncated=truncated),
         device=facts.device,
         inode=facts.inode,
         kind=FileKind.of_mode(facts.mode),
@@ -353,6 +367,21 @@ def file_from(facts: Any, path: bytes, *, truncated: bool) -> File:
         changed_ns=facts.changed_ns,
         links=facts.links,
     )
+
+
+def _path(path: bytes, *, truncated: bool) -> str:
+    """From the leaf to the root, which has a name only where the walk missed the mount's root."""
+    parts = [_text(part) for part in reversed(path.split(b"\0")[:-1]) if part != b"/"]
+    return ("(...)/" if truncated else "/") + "/".join(parts)
+
+
+def _bound(body: Any, data: memoryview, flags: int) -> File | None:
+    """The file of a Unix socket, as whoever bound it names it."""
+    if not body.inode:
+        return None
+    at = _BODY + abi.CALLED_ON_ADDRESS.size + body.datagram_length
+    path = _path(bytes(data[at : at + body.bound_length]), truncated=bool(flags & Flag.TRUNCATED))
+    return File(path=path, device=body.device, inode=body.inode, kind=FileKind.SOCKET)
 
 
 def _passed(path: str) -> File:

@@ -22,7 +22,11 @@ from daemon.sensors.ring import Ring
 ALERTS_BUDGET, BULK_BUDGET = 4096, 512
 """Records a turn, so that a flood cannot starve the event loop."""
 SYSTEM_FOLDERS = ("etc", "usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "root", "boot")
-SYSTEM_SUBFOLDERS = ("var/spool", "var/lib/dpkg", "var/lib/rpm", "var/lib/apk")
+SYSTEM_SUBFOLDERS = (
+    "var/spool",
+    *(f"var/lib/{manager}" for manager in ("apk", "apt", "dpkg", "pacman", "rpm")),
+)
+"""Three components at most."""
 
 
 class EbpfSensor:
@@ -121,8 +125,8 @@ class EbpfSensor:
         for name in names:
             self._maps["names"][_padded(name, abi.NAME_BYTES)] = abi.U32.pack(1)
         for folder in folders:
-            first, _, second = folder.partition("/")
-            key = _padded(first, abi.FOLDER_BYTES) + _padded(second, abi.FOLDER_BYTES)
+            first, second, third = (*folder.split("/", 2), "", "")[:3]
+            key = b"".join(_padded(part, abi.FOLDER_BYTES) for part in (first, second, third))
             self._maps["folders"][key] = abi.U32.pack(1)
 
     def _set_policy(self, table: str, number: int, call: Call, *, kill: bool = False) -> None:

@@ -19,7 +19,7 @@ LIFECYCLE = ("on_mkdir", "on_attach", "on_fork", "on_exec", "on_exit")
 REQUIRED = (*LIFECYCLE, "seed")
 RING_TRACEPOINTS = {"on_ring_request": "io_uring_submit_req", "on_ring_request_old": "io_uring_submit_sqe"}
 """It was renamed in 6.3; a kernel has one or the other."""
-TRACING = (*LIFECYCLE, "on_sys_exit", "on_handshake", *RING_TRACEPOINTS)
+TRACING = (*LIFECYCLE, "on_sys_exit", "on_handshake", *RING_TRACEPOINTS, "on_ring_completion")
 EGRESS = ("on_connect4", "on_connect6", "on_sendmsg4", "on_sendmsg6", "on_socket")
 ON = "on"
 _TYPES = Path("/sys/kernel/btf/vmlinux")

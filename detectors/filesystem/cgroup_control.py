@@ -10,7 +10,7 @@ from daemon.expectation import Expectation
 from daemon.findings import Category, Finding, Rule, Severity
 from detectors import Detector
 from detectors.evidence import attempt, clip
-from detectors.filesystem.paths import below, kernel_path, wants_write
+from detectors.filesystem.paths import below, kernel_path
 from detectors.filesystem.release_agent import NotifyOnRelease, ReleaseAgent
 
 CGROUP_CONTROL = Rule(
@@ -36,7 +36,7 @@ class CgroupControl(Detector):
     names = DEVICES
 
     def detect(self, event: Event, sandbox: Expectation) -> Iterator[Finding]:
-        if not isinstance(event, FileOpened) or not wants_write(event) or not _is_control(event, sandbox):
+        if not isinstance(event, FileOpened) or not event.write or not _is_control(event, sandbox):
             return
         name = posixpath.basename(event.file.path)
         if name not in CLAIMED:

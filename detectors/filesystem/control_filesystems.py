@@ -9,7 +9,7 @@ from daemon.expectation import Expectation
 from daemon.findings import Category, Finding, Rule, Severity, finding
 from detectors import Detector
 from detectors.evidence import clip
-from detectors.filesystem.paths import below, kernel_path, wants_write
+from detectors.filesystem.paths import below, kernel_path
 
 CONTROL_FILE_SYSTEM = Rule(
     id="kernel-control-filesystem",
@@ -41,12 +41,12 @@ class ControlFilesystems(Detector):
 
     def detect(self, event: Event, sandbox: Expectation) -> Iterator[Finding]:
         if isinstance(event, FileOpened) and (place := _place(event, sandbox)):
-            wrote = wants_write(event) and event.succeeded
+            wrote = event.write and event.succeeded
             yield finding(
                 CONTROL_FILE_SYSTEM,
                 event,
                 severity=None if wrote else Severity.MEDIUM,
-                identifier=f"{place}:{'write' if wants_write(event) else 'read'}",
+                identifier=f"{place}:{'write' if event.write else 'read'}",
                 path=clip(event.file.path),
                 result=event.result,
             )

@@ -10,7 +10,7 @@ from daemon.findings import Category, Finding, Rule, Severity, finding
 from detectors import Detector
 from detectors.evidence import clip
 from detectors.filesystem.host_paths import gives_control, is_dangerous
-from detectors.filesystem.paths import location, plain, wants_write
+from detectors.filesystem.paths import location, plain
 
 HOST_MOUNT = Rule(
     id="host-mount",
@@ -64,5 +64,5 @@ def _path(event: Touching) -> str:
 def _severity(event: Touching, host_path: str) -> Severity:
     if not event.succeeded:
         return Severity.MEDIUM
-    writes = wants_write(event) if isinstance(event, FileOpened) else True
+    writes = event.write if isinstance(event, FileOpened) else True
     return Severity.CRITICAL if writes or gives_control(host_path) else Severity.HIGH

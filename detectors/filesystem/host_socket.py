@@ -11,6 +11,7 @@ from daemon.findings import Category, Finding, Rule, Severity, finding
 from detectors import Detector
 from detectors.evidence import clip
 from detectors.filesystem.paths import plain
+from detectors.network.outward import is_under_way
 
 HOST_SOCKET = Rule(
     id="host-control-socket",
@@ -31,24 +32,30 @@ CONTROLS = re.compile(
 
 
 class HostSocket(Detector):
-    """Only by a mount is it the host's: a container may well run a bus of its own."""
+    """A container may well run a bus of its own: the host's is bound outside, or reached by a mount."""
 
     rules = (HOST_SOCKET,)
     events = (Connected,)
     syscalls = frozenset({"connect"})
 
     def detect(self, event: Event, sandbox: Expectation) -> Iterator[Finding]:
-        if not isinstance(event, Connected) or event.family != AF_UNIX or not event.path.startswith("/"):
+        if not isinstance(event, Connected) or event.family != AF_UNIX:
             return
-        reached = event.file.path if event.file is not None else plain(event.path)
-        host_path = sandbox.host_path(reached) or sandbox.host_path(plain(event.path)) or ""
-        if CONTROLS.match(host_path) and (event.succeeded or event.refused):
+        host_path = next(filter(CONTROLS.match, _on_host(event, sandbox)), None)
+        if host_path is not None and (is_under_way(event) or event.refused):
             yield finding(
                 HOST_SOCKET,
                 event,
-                severity=None if event.succeeded else Severity.HIGH,
+                severity=Severity.HIGH if event.refused else None,
                 identifier=clip(host_path),
                 socket=clip(event.path),
                 on_host=clip(host_path),
                 result=event.result,
             )
+
+
+def _on_host(event: Connected, sandbox: Expectation) -> Iterator[str]:
+    """Where it is bound, if that is known, says more than the name that was passed."""
+    if event.file is not None and event.foreign_mount:
+        yield event.file.path
+    yield sandbox.host_path(plain(event.path)) or ""

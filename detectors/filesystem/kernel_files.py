@@ -11,7 +11,7 @@ from daemon.expectation import Expectation
 from daemon.findings import Finding, Severity
 from detectors import Detector
 from detectors.evidence import attempt, clip
-from detectors.filesystem.paths import location, wants_write
+from detectors.filesystem.paths import location
 
 
 class KernelFileWrite(Detector):
@@ -26,7 +26,7 @@ class KernelFileWrite(Detector):
     """Of an attempt that failed."""
 
     def detect(self, event: Event, sandbox: Expectation) -> Iterator[Finding]:
-        if isinstance(event, FileOpened) and wants_write(event) and self._is_meant(event.file):
+        if isinstance(event, FileOpened) and event.write and self._is_meant(event.file):
             yield attempt(
                 self.rules[0],
                 event,

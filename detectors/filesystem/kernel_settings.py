@@ -12,7 +12,7 @@ from daemon.findings import Category, Finding, Rule, Severity
 from detectors import Detector
 from detectors.evidence import attempt, clip
 from detectors.filesystem.core_pattern import CorePattern
-from detectors.filesystem.paths import kernel_path, wants_write
+from detectors.filesystem.paths import kernel_path
 from detectors.filesystem.sysrq import Sysrq
 from detectors.filesystem.usermode_helper import UsermodeHelper
 
@@ -45,7 +45,7 @@ class KernelSettings(Detector):
     events = (FileOpened,)
 
     def detect(self, event: Event, sandbox: Expectation) -> Iterator[Finding]:
-        if not isinstance(event, FileOpened) or not wants_write(event):
+        if not isinstance(event, FileOpened) or not event.write:
             return
         path = kernel_path(event.file, sandbox)
         if _is_setting(path) and (not event.file.resolved or event.file.filesystem in ("proc", "sysfs")):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 
-from daemon.events import File, FileOpened
+from daemon.events import File
 from daemon.expectation import Expectation
 
 PATH_LIMIT = 4096
@@ -58,8 +58,3 @@ def kernel_path(file: File, sandbox: Expectation) -> str:
 def below(path: str, *folders: str) -> bool:
     """Of plain paths; a folder counts as below itself."""
     return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders)
-
-
-def wants_write(event: FileOpened) -> bool:
-    """Of an open through io_uring the flags are not known."""
-    return event.write or event.syscall.startswith("io_uring")

@@ -11,7 +11,7 @@ from daemon.expectation import Expectation
 from daemon.findings import Category, Finding, Rule, Severity, finding
 from detectors import Detector
 from detectors.evidence import clip
-from detectors.filesystem.paths import below, location, wants_write
+from detectors.filesystem.paths import below, location
 
 RUNTIME_OVERWRITE = Rule(
     id="runtime-overwrite",
@@ -45,8 +45,8 @@ class RuntimeOverwrite(Detector):
         if not isinstance(event, FileOpened):
             return
         at_program = not event.file.resolved and PROGRAM.search(location(event.file)) is not None
-        if _is_runtime(event, sandbox) or (at_program and wants_write(event)):
-            worst = wants_write(event) and event.succeeded
+        if _is_runtime(event, sandbox) or (at_program and event.write):
+            worst = event.write and event.succeeded
             yield finding(
                 RUNTIME_OVERWRITE,
                 event,

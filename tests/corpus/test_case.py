@@ -17,7 +17,7 @@ from tests.corpus.images import LIB
 
 
 def test_it_has_attacks_and_ordinary_programs() -> None:
-    assert len(attacks()) >= 46
+    assert len(attacks()) >= 63
     assert len(benign()) >= 13
     assert {case.category for case in attacks()} == {"process", "filesystem", "network", "resource"}
 

@@ -174,8 +174,18 @@ def listened(address: str, port: int, *, family: int = 2, result: int = 0, **fac
     )
 
 
-def unix_connected(path: str, *, result: int = 0, file: File | None = None) -> Connected:
-    return Connected(**header(), syscall="connect", result=result, family=1, path=path, file=file)
+def unix_connected(
+    path: str, *, result: int = 0, file: File | None = None, foreign_mount: bool = False
+) -> Connected:
+    return Connected(
+        **header(),
+        syscall="connect",
+        result=result,
+        family=1,
+        path=path,
+        file=file,
+        foreign_mount=foreign_mount,
+    )
 
 
 def sent(address: str, port: int, *, family: int = 2, result: int = 10, **facts: Any) -> DatagramSent:

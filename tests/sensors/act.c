@@ -159,6 +159,52 @@ static long act_bind(char **argv)
 	return listen(s, 1);
 }
 
+/* The arguments of a connect by the 32-bit entry's call for all that sockets do, below 4 GiB. */
+static long socketcall(int s, const struct sockaddr_un *address, int size)
+{
+	char *low = mmap((void *)0x10000000, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	unsigned arguments[] = { s, (unsigned long)low, size };
+	long result;
+
+	memcpy(low, address, size);
+	memcpy(low + 512, arguments, sizeof(arguments));
+	asm volatile("int $0x80"
+		     : "=a"(result)
+		     : "a"(102), "b"(3), "c"(low + 512)
+		     : "r8", "r9", "r10", "r11", "memory");
+	if (result >= 0)
+		return result;
+	errno = -result;
+	return -1;
+}
+
+/* One request; its result, or -1 and errno. */
+static long ring_call(int opcode, int fd, const void *address, unsigned long size)
+{
+	struct io_uring_params parameters = { 0 };
+	int ring = syscall(SYS_io_uring_setup, 4, &parameters), result;
+	struct io_uring_sqe *entry;
+	char *queue, *done;
+
+	if (ring < 0)
+		return -1;
+	queue = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQ_RING);
+	done = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_CQ_RING);
+	entry = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQES);
+	memset(entry, 0, sizeof(*entry));
+	entry->opcode = opcode;
+	entry->fd = fd;
+	entry->addr = (unsigned long)address;
+	entry->off = size;
+	*(unsigned *)(queue + parameters.sq_off.array) = 0;
+	*(unsigned *)(queue + parameters.sq_off.tail) = 1;
+	if (syscall(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, 0, 0) != 1)
+		return -1;
+	result = ((struct io_uring_cqe *)(done + parameters.cq_off.cqes))->res;
+	errno = -result;
+	return result < 0 ? -1 : result;
+}
+
 static long act_unix(char **argv)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -168,6 +214,10 @@ static long act_unix(char **argv)
 	memcpy(address.sun_path, argv[0], strlen(argv[0]));
 	if (argv[0][0] == '@')
 		address.sun_path[0] = 0;
+	if (argv[1] && !strcmp(argv[1], "socketcall"))
+		return socketcall(s, &address, size);
+	if (argv[1] && !strcmp(argv[1], "ring"))
+		return ring_call(IORING_OP_CONNECT, s, &address, size);
 	if (argv[1]) {		/* listen there first */
 		int listener = socket(AF_UNIX, SOCK_STREAM, 0);
 
@@ -337,23 +387,7 @@ static long act_hidden_mount(char **argv)
 
 static long act_ring_open(char **argv)
 {
-	struct io_uring_params parameters = { 0 };
-	int ring = syscall(SYS_io_uring_setup, 4, &parameters);
-	char *queue, *array;
-	struct io_uring_sqe *entry;
-
-	if (ring < 0)
-		return -1;
-	queue = mmap(0, parameters.sq_off.array + parameters.sq_entries * 4, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQ_RING);
-	entry = mmap(0, parameters.sq_entries * sizeof(*entry), PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQES);
-	memset(entry, 0, sizeof(*entry));
-	entry->opcode = IORING_OP_OPENAT;
-	entry->fd = AT_FDCWD;
-	entry->addr = (unsigned long)argv[0];
-	array = queue + parameters.sq_off.array;
-	*(unsigned *)array = 0;
-	*(unsigned *)(queue + parameters.sq_off.tail) = 1;
-	return syscall(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, 0, 0);
+	return ring_call(IORING_OP_OPENAT, AT_FDCWD, argv[0], 0);
 }
 
 /* argv[0]: a cgroup.procs file. Goes there and starts a program. */

@@ -61,12 +61,14 @@ def test_responses_are_the_kernels(built: Btf) -> None:
     assert {member.name: member.value for member in abi.InKernel} == theirs
 
 
-@pytest.mark.parametrize("name", ["NAME_BYTES", "CGROUP_PATH_BYTES", "FOLDER_BYTES", "CALLS", "NO_ARGUMENT"])
+@pytest.mark.parametrize(
+    "name", ["NAME_BYTES", "CGROUP_PATH_BYTES", "FOLDER_BYTES", "CALLS", "NO_ARGUMENT", "CALL_RING"]
+)
 def test_sizes_are_those_of_the_header(name: str) -> None:
     header = (bpf.FOLDER / "sensor.h").read_text()
-    found = re.search(rf"#define {name} (\d+)", header)
+    found = re.search(rf"#define {name} (0x[0-9a-f]+|\d+)", header)
     assert found is not None
-    assert int(found[1]) == getattr(abi, name)
+    assert int(found[1], 0) == getattr(abi, name)
 
 
 def test_every_structure_of_the_header_is_compared(built: Btf) -> None:

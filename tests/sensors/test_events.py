@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -182,6 +183,13 @@ def test_an_open_that_is_refused(watching: Watching) -> None:
 def test_a_write_below_a_system_folder(watching: Watching) -> None:
     (event,) = opened(watching, "open", "/etc/new", hex(0o101))
     assert (event.file.path, event.write, event.create, event.fresh) == ("/etc/new", True, True, True)
+
+
+def test_a_write_below_a_folder_three_levels_down(watching: Watching) -> None:
+    """The database of packages is watched, what else lies in /var/lib is not."""
+    script = "mkdir -p /var/lib/dpkg/info /var/lib/data; >/var/lib/dpkg/info/x; >/var/lib/data/x"
+    run = watching.run("sh", "-c", script)
+    assert [e.file.path for e in watching.events(run.container, FileOpened)] == ["/var/lib/dpkg/info/x"]
 
 
 def test_a_write_to_the_kernels_files(watching: Watching) -> None:
@@ -420,6 +428,39 @@ def test_a_unix_socket_by_its_inode(watching: Watching) -> None:
     assert event.file.inode > 0
 
 
+@pytest.fixture
+def host_socket(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "engine.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(8)
+        yield path
+
+
+@pytest.mark.parametrize(
+    ("way", "call"), [("", "connect"), ("socketcall", "connect"), ("ring", "io_uring:connect")]
+)
+def test_a_unix_socket_of_the_host_by_where_it_is_bound(
+    watching: Watching, host_socket: Path, way: str, call: str
+) -> None:
+    """Whatever it is called inside, and whichever way it is reached."""
+    script = f"exec 7</srv; /act unix /proc/self/fd/7/queue {way}"
+    run = watching.run("sh", "-c", script, options=(*OPEN, f"--volume={host_socket}:/srv/queue"))
+    assert run.result[0] == 0
+    event = watching.one(run.container, Connected, syscall=call, result=0)
+    assert (event.family, event.path) == (socket.AF_UNIX, "/proc/self/fd/7/queue")
+    assert event.file is not None
+    assert (event.file.path, event.foreign_mount) == (str(host_socket), True)
+    assert event.compat == (way == "socketcall")
+
+
+def test_a_unix_socket_of_ones_own_is_not_foreign(watching: Watching) -> None:
+    run = watching.act("unix", "/tmp/engine.sock", "listen")
+    event = watching.one(run.container, Connected)
+    assert event.file is not None
+    assert (event.file.path, event.foreign_mount) == ("/tmp/engine.sock", False)
+
+
 def test_an_abstract_socket(watching: Watching) -> None:
     run = watching.act("unix", "@hidden")
     event = watching.one(run.container, Connected)
@@ -436,13 +477,35 @@ def test_a_name_that_is_asked_for(watching: Watching, call: str) -> None:
 # --- io_uring and the rest
 
 
-def test_io_uring_opens_are_seen(watching: Watching) -> None:
-    run = watching.act("ring-open", "/etc/canary")
+def by_ring(watching: Watching, path: str, folder: str) -> list[FileOpened]:
+    run = watching.run("sh", "-c", f"cd {folder}; /act ring-open {path}", options=OPEN)
     if "on" not in (watching.sensor.hooks[name] for name in RING_TRACEPOINTS) or run.result[0] < 0:
         pytest.skip("this kernel has no io_uring")
-    event = watching.one(run.container, FileOpened)
-    assert (event.syscall, event.file.path, event.file.resolved) == ("io_uring:openat", "/etc/canary", False)
     assert watching.one(run.container, SyscallMade, syscall="io_uring_setup").result >= 0
+    return watching.events(run.container, FileOpened)
+
+
+@pytest.mark.parametrize(
+    ("path", "folder", "passed"),
+    [
+        ("/etc/canary", "/", "/etc/canary"),
+        ("canary", "/etc", "/etc/canary"),
+        ("/proc/self/cwd/canary", "/etc", "/proc/self/cwd/canary"),
+    ],
+)
+def test_io_uring_opens_are_seen_as_asked_for_and_as_done(
+    watching: Watching, path: str, folder: str, passed: str
+) -> None:
+    asked, *done = by_ring(watching, path, folder)
+    assert (asked.syscall, asked.file.path, asked.file.resolved) == ("io_uring:openat", passed, False)
+    if watching.sensor.hooks["on_ring_completion"] == "on":
+        (event,) = done
+        assert (event.file.path, event.file.resolved, event.write) == ("/etc/canary", True, False)
+        assert event.result > 2
+
+
+def test_dull_opens_by_io_uring_are_only_asked_for(watching: Watching) -> None:
+    assert len(by_ring(watching, "/etc/passwd", "/")) == 1
 
 
 def test_a_call_with_no_event_of_its_own(watching: Watching) -> None:

@@ -20,6 +20,14 @@ static __always_inline bool is_in_system_folder(struct scratch *scratch, struct 
 	barrier_var(at);
 	at &= RECORD_MASK;
 	bpf_probe_read_kernel_str(key.second, sizeof(key.second), scratch->bytes + at);
+	if (bpf_map_lookup_elem(&folders, &key))
+		return true;
+	if (!judged->third)
+		return false;
+	at = judged->third;
+	barrier_var(at);
+	at &= RECORD_MASK;
+	bpf_probe_read_kernel_str(key.third, sizeof(key.third), scratch->bytes + at);
 	return bpf_map_lookup_elem(&folders, &key);
 }
 
@@ -41,7 +49,7 @@ int BPF_PROG(handle_file, struct pt_regs *registers, long result)
 	scratch = begin_call_record(&call, RECORD_FILE, flags | FLAG_RESOLVED, sizeof(*called));
 	if (!scratch)
 		return 0;
-	judged->first = judged->second = 0;
+	judged->first = judged->second = judged->third = 0;
 	called = (void *)(scratch->bytes + sizeof(struct record));
 	path_length = append_path(scratch, &file->f_path, judged);
 	if (judged->reasons & FILE_WRITE && is_in_system_folder(scratch, judged))

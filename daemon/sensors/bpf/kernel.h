@@ -114,7 +114,7 @@ struct file {
 } RELOCATED;
 struct fdtable { u32 max_fds; struct file **fd; } RELOCATED;
 struct files_struct { struct fdtable *fdt; } RELOCATED;
-struct fs_struct { struct path root; } RELOCATED;
+struct fs_struct { struct path root, pwd; } RELOCATED;
 struct proc_inode { struct pid *pid; struct inode vfs_inode; } RELOCATED;
 
 /* --- sockets */
@@ -175,6 +175,7 @@ struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; } 
 #define S_IFBLK 0060000
 #define S_IFCHR 0020000
 #define O_ACCMODE 3
+#define AT_FDCWD -100
 #define O_PATH 010000000
 #define FMODE_CREATED 0x100000
 #define EPERM 1

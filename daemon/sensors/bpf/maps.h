@@ -72,7 +72,7 @@ struct judged {			/* a file that a handler hands over to the second half */
 	u64 file;
 	u32 reasons;		/* enum file_reason */
 	u32 action;		/* enum inode_action */
-	u32 first, second;	/* where the path's first two components are in the scratch, 0 for none */
+	u32 first, second, third;	/* where the path's first components are in the scratch, 0 for none */
 };
 
 struct {

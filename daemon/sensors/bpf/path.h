@@ -9,7 +9,7 @@ static __always_inline struct mount *mount_of(struct vfsmount *vfsmount)
 
 /*
  * Appends the components from the leaf to the root of the mount tree and tells `judged`, if given, where the
- * last two are. Where the walk misses the mount's root, it ends at the file system's, whose name is "/"; that
+ * first three are. Where the walk misses the mount's root, it ends at the file system's, whose name is "/"; that
  * of a file without any place (memfd) is its only component. Returns how many bytes that were.
  */
 static __always_inline u32 append_path(struct scratch *scratch, struct path *path, struct judged *judged)
@@ -39,6 +39,7 @@ static __always_inline u32 append_path(struct scratch *scratch, struct path *pat
 		if (read <= 0)
 			break;
 		if (judged) {
+			judged->third = judged->second;
 			judged->second = judged->first;
 			judged->first = end;
 		}

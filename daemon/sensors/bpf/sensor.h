@@ -10,7 +10,7 @@
 
 #define COMM_BYTES 16
 #define NAME_BYTES 32		/* of watched last components */
-#define FOLDER_BYTES 16		/* of a watched folder's first and second component */
+#define FOLDER_BYTES 16		/* of each component of a watched folder */
 #define FILESYSTEM_BYTES 16
 #define STRING_BYTES 512	/* of an argument, its NUL included */
 #define ARGUMENTS_BYTES 512	/* of argv */
@@ -23,6 +23,7 @@
 #define CALLS 1024		/* numbers of system calls that a policy can name */
 #define NO_ARGUMENT 255
 #define PORT_RANGES 8		/* of one network that a sandbox may reach */
+#define CALL_RING 0xffffff00	/* no system call: a request of io_uring, plus its opcode */
 
 enum record_kind {
 	RECORD_ATTACHED = 1,	/* + name of the cgroup: the sandbox's number has a name now */
@@ -33,9 +34,9 @@ enum record_kind {
 	RECORD_EXITED,		/* `result` is the wait status */
 	RECORD_CALLED,		/* struct called + strings */
 	RECORD_FILE,		/* struct called_on_file + path, or the string that was passed */
-	RECORD_ADDRESS,		/* struct called_on_address + datagram */
+	RECORD_ADDRESS,		/* struct called_on_address + datagram + path of a Unix socket's file */
 	RECORD_TOUCHED,		/* struct called_on_process */
-	RECORD_RING,		/* struct called + strings: io_uring, `call` is the opcode */
+	RECORD_RING,		/* struct requested + the string that was passed + path that it begins at */
 };
 
 enum record_flag {
@@ -45,6 +46,7 @@ enum record_flag {
 	FLAG_TRUNCATED = 8,	/* the path has more components than were walked */
 	FLAG_RUNNING = 16,	/* was there before the sensor */
 	FLAG_RESOLVED = 32,	/* RECORD_FILE: the file is the kernel's own, not a string */
+	FLAG_FOREIGN = 64,	/* RECORD_ADDRESS: the Unix socket was bound in another mount namespace */
 };
 
 enum drift {			/* bits of daemon.events.Drift */
@@ -183,6 +185,12 @@ struct called {
 	u64 arguments[6];
 };
 
+struct requested {
+	u64 flags;		/* open(2) */
+	u32 string_length;
+	u32 base_length;
+};
+
 struct called_on_file {
 	u64 arguments[6];
 	struct file_facts file;
@@ -198,7 +206,7 @@ struct called_on_address {
 	u32 path_length;
 	u32 datagram_length;
 	u32 size;
-	u32 spare;
+	u32 bound_length;	/* of the path of `inode`, in the mount namespace where it was bound */
 	char path[UNIX_PATH_BYTES + 4];
 };
 
@@ -239,6 +247,7 @@ struct file_name {
 struct folder {
 	char first[FOLDER_BYTES];
 	char second[FOLDER_BYTES];	/* empty: all below the first */
+	char third[FOLDER_BYTES];	/* empty: all below the second */
 };
 
 struct inode_key {
@@ -291,6 +300,7 @@ union abi {
 	struct file_facts file_facts;
 	struct executed executed;
 	struct called called;
+	struct requested requested;
 	struct called_on_file called_on_file;
 	struct called_on_address called_on_address;
 	struct called_on_process called_on_process;

@@ -10,6 +10,9 @@
 #define TCP_SYN_SENT 2
 #define NR_bind 49
 #define NR_bind_compat 361
+#define NR_socketcall_compat 102
+#define SYS_BIND 2			/* <linux/net.h> */
+#define SYS_CONNECT 3
 
 struct sockaddr_storage {		/* <linux/socket.h>, as far as these families go */
 	u16 family;
@@ -74,6 +77,19 @@ static __always_inline void fill_unix_peer(struct called_on_address *called, str
 	called->device = BPF_CORE_READ(inode, i_sb, s_dev);
 }
 
+/* Appends where that inode is, for whoever bound the socket: the caller may see it under any other name. */
+static __always_inline void append_bound(struct scratch *scratch, struct called_on_address *called, struct sock *sock,
+					 struct task_struct *task)
+{
+	struct unix_sock *peer = (void *)BPF_CORE_READ((struct unix_sock *)sock, peer);
+
+	if (!called->inode)
+		return;
+	called->bound_length = append_path(scratch, &peer->path, 0);
+	if (is_foreign(mount_of(BPF_CORE_READ(peer, path.mnt)), task))
+		scratch->record.flags |= FLAG_FOREIGN;
+}
+
 /* Returns false where there is no address. */
 static __always_inline bool fill_passed(struct called_on_address *called, u64 pointer, u32 size)
 {
@@ -106,6 +122,20 @@ static __always_inline bool is_inet(u16 family)
 	return family == AF_INET || family == AF_INET6;
 }
 
+static __always_inline void fill_connected(struct scratch *scratch, struct called_on_address *called, struct sock *sock,
+					   struct task_struct *task)
+{
+	u16 family = BPF_CORE_READ(sock, __sk_common.skc_family);
+
+	if (is_inet(family)) {
+		fill_peer(called, sock);
+	} else if (family == AF_UNIX) {
+		called->family = family;
+		fill_unix_peer(called, sock);
+		append_bound(scratch, called, sock, task);
+	}
+}
+
 static __always_inline struct called_on_address *begin_address(struct scratch *scratch)
 {
 	struct called_on_address *called = (void *)(scratch->bytes + sizeof(struct record));
@@ -131,9 +161,27 @@ static __always_inline void append_datagram(struct scratch *scratch, struct call
 	scratch->record.length += size;
 }
 
+static __always_inline bool is_socketcall(struct call *call)
+{
+	return call->compat && call->number == NR_socketcall_compat;
+}
+
 static __always_inline bool is_bind(struct call *call)
 {
+	if (is_socketcall(call))
+		return argument(call, 0) == SYS_BIND;
 	return call->number == (call->compat ? NR_bind_compat : NR_bind);
+}
+
+struct address_arguments { u32 descriptor, pointer, size; };
+
+/* Of the 32-bit entry's call for all that sockets do: its arguments are in memory. False: another than these two. */
+static __always_inline bool read_socketcall(struct call *call, struct address_arguments *passed)
+{
+	u64 what = argument(call, 0);
+
+	return (what == SYS_BIND || what == SYS_CONNECT) &&
+	       !bpf_probe_read_user(passed, sizeof(*passed), (void *)argument(call, 1));
 }
 
 /* connect, bind, sendto: the address is at `operand`, its size after it. */
@@ -145,12 +193,17 @@ int BPF_PROG(handle_address, struct pt_regs *registers, long result)
 	struct sock *sock;
 	struct call call;
 	u16 flags;
+	struct address_arguments passed = {};
 	bool told, sends;
 
 	if (!begin_call(&call, registers, result))
 		return 0;
+	if (is_socketcall(&call) && !read_socketcall(&call, &passed)) {
+		report_call(&call);
+		return 0;
+	}
 	sends = call.policy->operand == 4;
-	sock = sock_of(call.task, (u32)argument(&call, 0));
+	sock = sock_of(call.task, is_socketcall(&call) ? passed.descriptor : (u32)argument(&call, 0));
 	if (sends && !argument(&call, 4) && host_order(BPF_CORE_READ(sock, __sk_common.skc_dport)) != DNS_PORT)
 		return dull(&call);
 	flags = kill_if(&call, false, false);
@@ -158,7 +211,10 @@ int BPF_PROG(handle_address, struct pt_regs *registers, long result)
 	if (!scratch)
 		return 0;
 	called = begin_address(scratch);
-	told = fill_passed(called, argument(&call, call.policy->operand), argument(&call, call.policy->operand + 1));
+	if (is_socketcall(&call))
+		told = fill_passed(called, passed.pointer, passed.size);
+	else
+		told = fill_passed(called, argument(&call, call.policy->operand), argument(&call, call.policy->operand + 1));
 	if (is_bind(&call)) {
 		if (!is_inet(called->family))
 			return 0;
@@ -170,10 +226,7 @@ int BPF_PROG(handle_address, struct pt_regs *registers, long result)
 		called->size = argument(&call, 2);
 		append_datagram(scratch, called, argument(&call, 1));
 	} else if (result == 0 || result == -EINPROGRESS) {
-		if (called->family == AF_UNIX)
-			fill_unix_peer(called, sock);
-		else if (is_inet(called->family))
-			fill_peer(called, sock);
+		fill_connected(scratch, called, sock, call.task);
 	}
 	submit(scratch, is_alert(&call, flags) || ALERTING_ERROR(result));
 	return 0;

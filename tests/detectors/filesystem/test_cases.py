@@ -239,6 +239,7 @@ IN_OTHER_WORDS = [
             "/proc/sys/kernel/core_pattern",
             syscall="io_uring:openat",
             file=File(path="/proc/sys/kernel/core_pattern", resolved=False),
+            write=True,
         ),
     ),
     attack(

@@ -148,7 +148,7 @@ def test_a_file_by_its_handle() -> None:
         (unix_connected("/run/containerd/containerd.sock"), "critical"),
         (unix_connected("/run/container-kit/api.sock"), "critical"),
         (unix_connected("@/containerd-shim/moby/1/shim.sock"), "critical"),
-        (unix_connected("/tmp/x", file=File(path=SOCKET)), "critical"),
+        (unix_connected("/proc/self/fd/3", file=File(path=SOCKET), foreign_mount=True), "critical"),
         (unix_connected(SOCKET, result=EACCES), "high"),
         (unix_connected(SOCKET, result=ENOENT), "medium"),
         (opened(SOCKET, file=File(path=SOCKET, kind=FileKind.SOCKET)), "high"),
@@ -202,6 +202,14 @@ def test_a_socket_that_controls_the_host() -> None:
     assert told(HostSocket(), unix_connected(bus, result=ENOENT), sandbox=mounted) == []
     assert told(HostSocket(), unix_connected(bus), sandbox=PLAIN) == []
     assert told(HostSocket(), unix_connected("/run/dbus/x"), sandbox=mounted) == []
+
+
+def test_a_socket_that_controls_the_host_under_another_name() -> None:
+    bus = File(path="/run/dbus/system_bus_socket")
+    found = [("host-control-socket", "critical")]
+    for path in ("/srv/bus", "bus", "/proc/self/fd/3"):
+        assert told(HostSocket(), unix_connected(path, file=bus, foreign_mount=True)) == found
+    assert told(HostSocket(), unix_connected("/srv/bus", file=bus)) == []
 
 
 # --- processes
