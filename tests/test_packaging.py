@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from daemon import ROOT, __version__
-from daemon.sandbox import init
 from daemon.sensors import bpf
+from tests.sandbox.init_process import DEADLINE_S, go, waiting
 
 FOLDERS = ("daemon", "detectors", "exporters", "profiles", "systemd")
 INIT = "daemon/sandbox/init/container-kit-init"
@@ -110,12 +110,9 @@ def test_it_is_bound_to_its_platform(wheel: Path) -> None:
 def test_the_installed_init_runs(installed: Path) -> None:
     program = installed / INIT
     assert program.stat().st_mode & 0o777 == 0o755
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([program, "echo", "ran"], bufsize=0, **pipes) as process:
-        assert process.stdout is not None
-        assert process.stdout.read(1) == init.READY
-        Path(f"/proc/{process.pid}/fd/{init.GO_FD}").write_bytes(init.GO)
-        assert process.communicate()[0] == b"ran\n"
+    with waiting(program, "echo", "ran", within=()) as process:
+        go(process)
+        assert process.communicate(timeout=DEADLINE_S)[0] == b"ran\n"
     assert process.returncode == 0
 
 
