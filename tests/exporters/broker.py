@@ -2,9 +2,9 @@
 
     python -m tests.exporters.broker PORT ADVERTISED_PORT PARTITIONS FILE
 
-It is reached through PORT, and says that it is at ADVERTISED_PORT. Its log is in memory: so librdkafka's consumer
-reads back what it took, and appends it to FILE, before its answers are passed on. With a FILE.refuse beside it,
-a request that contains the text of that file is refused as too large.
+It is reached through PORT, and says that it is at ADVERTISED_PORT. Its log is in memory: so librdkafka's
+consumer reads back what it took, and appends it to FILE, before its answers are passed on. With a FILE.refuse
+beside it, a request that contains the text of that file is refused as too large.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ async def test_librdkafka_reads_what_was_sent(child: Child, tmp_path: Path) -> N
     sent = [event(number, text="\0\n\udc80é") for number in range(50)]
     async with made("kafka", child.port, tmp_path) as exporter:
         await exporter.export(sent)
-    taken = {key: line for key, line in child.received()}
+    taken = dict(child.received())
     assert taken.keys() == {one.id for one in sent}
     for one in sent:
         line = taken[one.id]
