@@ -131,10 +131,12 @@ action(type="omfile" file="{file}" template="json" asyncWriting="off" flushOnTXE
     return Child(command, port, received, folder / "rsyslog.log")
 
 
-def nats(folder: Path) -> Child:
-    port = free_port()
+def nats(folder: Path, settings: str = "") -> Child:
+    port, configuration = free_port(), folder / "nats.conf"
+    configuration.write_text(settings)
     program = next(Path(sys.executable).parent.glob("nats-server*"))
     command = [str(program), "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(folder / "nats")]
+    command += ["-c", str(configuration)]
     return Child(command, port, lambda: _nats_messages(folder), folder / "nats.log")
 
 
@@ -145,11 +147,11 @@ def _nats_messages(folder: Path) -> list[tuple[str, Any]]:
         return asyncio.run(nats_messages(child.port))
 
 
-async def nats_stream(port: int) -> None:
+async def nats_stream(port: int, **limits: Any) -> None:
     import nats
 
     client = await nats.connect(f"nats://127.0.0.1:{port}")
-    await client.jetstream().add_stream(name="AUDIT", subjects=["audit.>"])
+    await client.jetstream().add_stream(name="AUDIT", subjects=["audit.>"], **limits)
     await client.close()
 
 

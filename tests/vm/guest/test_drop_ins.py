@@ -19,7 +19,7 @@ EX_CONFIG = 78
 PAGER = Path("/usr/local/bin/page")
 PAGE = """#!/bin/sh
 read -r alert
-logger --tag paged "$(id -u) $(grep -E 'CapEff|NoNewPrivs' /proc/self/status | tr -s '\\n\\t' '  ') $alert"
+logger --tag paged "$(id -u)" $(grep -E 'CapEff|NoNewPrivs' /proc/self/status) "$alert"
 """
 ALERTS = f"""
 [[alerts]]
