@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from daemon.errors import ExportError
 from exporters import datagrams
+from exporters.hec import HecOptions
 from exporters.nats import NatsOptions
 from exporters.otlp_grpc import METHOD
 from tests.exporters.receiver import TOKEN
@@ -182,3 +183,10 @@ def test_nats_sends_no_secret_in_clear(options: dict[str, Any], message: str) ->
 )
 def test_nats_may_be_anywhere_else(options: dict[str, Any]) -> None:
     NatsOptions.model_validate({"name": "n", "kind": "nats", **options})
+
+
+def test_an_indexer_is_not_asked_without_a_pause() -> None:
+    with pytest.raises(ValidationError, match="poll_s"):
+        HecOptions.model_validate(
+            {"name": "h", "kind": "hec", "url": "https://h", "token": "credential:t", "poll_s": 1e-6}
+        )
