@@ -19,7 +19,8 @@ EX_CONFIG = 78
 PAGER = Path("/usr/local/bin/page")
 PAGE = """#!/bin/sh
 read -r alert
-logger --tag paged "$(id -u)" $(grep -E 'CapEff|NoNewPrivs' /proc/self/status) "$alert"
+rights=$(grep -E 'CapEff|NoNewPrivs' /proc/self/status)
+logger --tag paged "$(id -u) $(echo $rights) $alert"
 """
 ALERTS = f"""
 [[alerts]]
@@ -106,8 +107,9 @@ def test_with_it_a_command_is_told_as_nobody(kit: Daemon, image: str) -> None:
         assert kit.run(image, "true", mounts=mounts)["status"] == 403
         await_that(lambda: "EXECUTION_BLOCKED" in journal("--identifier", "paged"))
         page = journal("--identifier", "paged").splitlines()[-1]
-        assert page.startswith("65534 CapEff: 0000000000000000 NoNewPrivs: 1 {")
-        assert '"status":"firing"' in page
+        *rights, alert = page.split(maxsplit=5)
+        assert rights == ["65534", "CapEff:", "0000000000000000", "NoNewPrivs:", "1"]
+        assert '"status":"firing"' in alert
         assert status_of_main()["NoNewPrivs"] == "1"
 
 
