@@ -52,7 +52,7 @@ class NatsOptions(Options):
 
 
 def _is_safe(server: str) -> bool:
-    url = URL(server)
+    url = URL(server if "://" in server else f"nats://{server}")
     return url.scheme == "tls" or url.host in LOOPBACK
 
 

@@ -176,6 +176,7 @@ def test_nats_sends_no_secret_in_clear(options: dict[str, Any], message: str) ->
     "options",
     [
         {"token": "credential:t"},
+        {"servers": ["127.0.0.1:4222"], "token": "credential:t"},
         {"servers": ["tls://h:4222"], "token": "credential:t"},
         {"servers": ["nats://h:4222"], "token": "credential:t", "tls": {}},
         {"servers": ["nats://h:4222"]},
