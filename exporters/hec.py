@@ -28,7 +28,7 @@ class HecOptions(HttpOptions):
     acknowledgement: bool = True
     """Needs indexer acknowledgement enabled for the token; without it, a Splunk that dies may lose events."""
     acknowledgement_deadline_s: float = Field(default=60.0, gt=0, le=110)
-    poll_s: float = Field(default=0.5, gt=0)
+    poll_s: float = Field(default=0.5, ge=0.01)
 
 
 class Hec:

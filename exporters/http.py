@@ -59,6 +59,8 @@ def refuse_bare_secret(url: str) -> None:
 class Answer:
     status: int
     body: bytes
+    hidden: str = ""
+    """What we were let in by: some proxies answer with the headers of the request."""
 
     @property
     def ok(self) -> bool:
@@ -73,7 +75,10 @@ class Answer:
 
     def error(self, *, refusals: frozenset[int] = REFUSALS) -> ExportError:
         """A refusal is about this very batch; all else, also 401 or 404, may be put right without it."""
-        shown = self.body[:SHOWN].decode(errors="replace")
+        shown = self.body.decode(errors="replace")
+        if self.hidden:
+            shown = shown.replace(self.hidden, "***")
+        shown = shown[:SHOWN]
         return ExportError(
             f"the receiver answered {self.status}: {shown}", retryable=self.status not in refusals
         )
@@ -99,7 +104,8 @@ class Http:
                 allow_redirects=False,
                 server_hostname=self._options.tls.server_name,
             ) as response:
-                return Answer(response.status, await _limited(response))
+                hidden = (headers or {}).get("Authorization", "").rpartition(" ")[2]
+                return Answer(response.status, await _limited(response), hidden)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             await self.close()
             raise ExportError(f"no answer: {reason(error)}") from error

@@ -10,6 +10,7 @@ import os
 import socket
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -18,6 +19,7 @@ from daemon.audit.record import EventType, SecurityAuditEvent
 from daemon.errors import ExportError
 from daemon.findings import Severity
 from exporters import Kind, Options, Surroundings
+from exporters.datagrams import send_each
 
 MESSAGE_IDS = {
     event_type: uuid.uuid5(uuid.NAMESPACE_URL, f"container-kit:{event_type}").hex for event_type in EventType
@@ -63,8 +65,7 @@ def _send(path: Path, entries: Sequence[bytes]) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
         journal.settimeout(SEND_DEADLINE_S)
         journal.connect(str(path))
-        for datagram in entries:
-            _send_one(journal, datagram)
+        send_each(journal, entries, partial(_send_one, journal))
 
 
 def _send_one(journal: socket.socket, datagram: bytes) -> None:

@@ -12,9 +12,21 @@ from pydantic import Field, model_validator
 from daemon.audit.record import SecurityAuditEvent
 from daemon.errors import ConfigError, ExportError
 from exporters import Exporter, Kind, Options, Surroundings, secret
+from exporters.reason import reason
 from exporters.tls import Tls, context
 
-ABOUT_THE_EVENT = frozenset({"MessageSizeTooLargeError", "InvalidRecordError", "CorruptRecordException"})
+ABOUT_THE_EVENT = frozenset(
+    {
+        "MessageSizeTooLargeError",
+        "RecordListTooLargeError",
+        "InvalidTimestampError",
+        "CorruptRecordException",
+    }
+)
+"""Names of aiokafka.errors. INVALID_RECORD, which only a broker's plug-in would say, has none there."""
+GIVEN_UP_S = 10
+"""What the broker has not acknowledged by then comes again, from our caller."""
+REPEATED_AFTER_MS = 500
 
 
 class KafkaOptions(Options):
@@ -31,6 +43,8 @@ class KafkaOptions(Options):
             raise ValueError("user and password go together: give both or none")
         if self.password and self.tls is None:
             raise ValueError("tls: a password would go over the net in clear: add a tls table")
+        if self.tls and self.tls.server_name:
+            raise ValueError("tls.server_name: each broker of a cluster has its own name: leave it out")
         return self
 
 
@@ -45,32 +59,45 @@ class Kafka:
     async def export(self, batch: Sequence[SecurityAuditEvent]) -> None:
         from aiokafka.errors import KafkaError
 
+        records = [self._encode(event) for event in batch]
         try:
-            if self._producer is None:
-                self._producer = await self._start()
-            acks = [await self._send(event) for event in batch]
-            for ack in acks:
-                await ack
+            self._producer = self._producer or await self._start()
+            await self._produce(batch, records)
         except (TimeoutError, KafkaError, OSError) as error:
             await self.close()
-            reason = type(error).__name__
-            raise ExportError(f"{reason}: {error}", retryable=reason not in ABOUT_THE_EVENT) from error
+            told = f"{type(error).__name__}: {reason(error)}"
+            raise ExportError(told, retryable=not _is_about_the_event(error)) from error
 
-    async def _send(self, event: SecurityAuditEvent) -> asyncio.Future[Any]:
+    async def _produce(self, batch: Sequence[SecurityAuditEvent], records: Sequence[bytes]) -> None:
+        """An error that may pass later decides over a refusal."""
+        acks = [await self._send(event, record) for event, record in zip(batch, records, strict=True)]
+        results = await asyncio.gather(*acks, return_exceptions=True)
+        errors = [result for result in results if isinstance(result, BaseException)]
+        if errors:
+            raise min(errors, key=_is_about_the_event)
+
+    async def _send(self, event: SecurityAuditEvent, record: bytes) -> asyncio.Future[Any]:
         ack: asyncio.Future[Any] = await self._producer.send(
             self._options.topic,
-            self._encode(event),
-            key=event.session_id.encode(),
+            record,
+            key=event.session_id.encode(errors="backslashreplace"),
             timestamp_ms=int(event.timestamp.timestamp() * 1000),
             headers=[("id", event.id.encode()), ("type", event.event_type.encode())],
         )
+        ack.add_done_callback(_noted)
         return ack
 
     async def _start(self) -> Any:
         from aiokafka import AIOKafkaProducer
 
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._options.servers, acks="all", enable_idempotence=True, **self._security()
+            bootstrap_servers=self._options.servers,
+            acks="all",
+            # With it the library never gives up, and cannot be stopped while its broker is gone.
+            enable_idempotence=False,
+            request_timeout_ms=GIVEN_UP_S * 1000,
+            retry_backoff_ms=REPEATED_AFTER_MS,
+            **self._security(),
         )
         try:
             await producer.start()
@@ -94,9 +121,20 @@ class Kafka:
         return security
 
     async def close(self) -> None:
+        """Waits until nothing is under way, `GIVEN_UP_S` at most."""
         producer, self._producer = self._producer, None
         if producer:
             await producer.stop()
+
+
+def _is_about_the_event(error: BaseException) -> bool:
+    return type(error).__name__ in ABOUT_THE_EVENT
+
+
+def _noted(ack: asyncio.Future[Any]) -> None:
+    """Only the first error is told; asyncio would complain about the others."""
+    if not ack.cancelled():
+        ack.exception()
 
 
 def make(options: KafkaOptions, surroundings: Surroundings) -> Exporter:

@@ -11,27 +11,49 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
+from yarl import URL
 
 from daemon.audit.record import SecurityAuditEvent
 from daemon.errors import ConfigError, ExportError
 from exporters import Exporter, Kind, Options, Surroundings, secret
+from exporters.http import LOOPBACK
 from exporters.reason import reason
 from exporters.tls import Tls, context
 
 CONNECT_DEADLINE_S = 10
 ACK_DEADLINE_S = 20.0
+STREAM_MESSAGE_EXCEEDS_MAXIMUM = 10054
+"""An error code of JetStream (errors.json of nats-server)."""
 
 
 class NatsOptions(Options):
     servers: list[str] = Field(default=["nats://127.0.0.1:4222"], min_length=1)
-    """nats:// or tls://, no user in it."""
+    """nats:// or tls://."""
     subject: str = Field(default="audit", pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")
     """An event goes to SUBJECT.TYPE."""
     token: secret.SecretReference | None = None
     credentials_file: Path | None = None
     """A user's JWT and nkey, as `nsc` writes them."""
     tls: Tls | None = None
+
+    @field_validator("servers")
+    @classmethod
+    def _without_secrets(cls, servers: list[str]) -> list[str]:
+        if any("@" in server for server in servers):
+            raise ValueError("no user or password in a URL: it is shown; give the secret by its file")
+        return servers
+
+    @model_validator(mode="after")
+    def _nothing_in_clear(self) -> NatsOptions:
+        if self.token and self.tls is None and not all(map(_is_safe, self.servers)):
+            raise ValueError("servers: a token would go over the net in clear: use tls:// or add a tls table")
+        return self
+
+
+def _is_safe(server: str) -> bool:
+    url = URL(server if "://" in server else f"nats://{server}")
+    return url.scheme == "tls" or url.host in LOOPBACK
 
 
 class Nats:
@@ -51,20 +73,35 @@ class Nats:
             await self._publish(batch)
         except (TimeoutError, Error, OSError) as error:
             await self.close()
-            raise ExportError(reason(error)) from error
+            raise ExportError(reason(error), retryable=not _is_about_the_event(error)) from error
 
     async def _publish(self, batch: Sequence[SecurityAuditEvent]) -> None:
         stream = self._client.jetstream(timeout=ACK_DEADLINE_S, publish_async_max_pending=len(batch) + 1)
-        self._acks = [await self._send(stream, event) for event in batch]
+        self._acks = []
+        for event in batch:
+            self._acks.append(await self._send(stream, event))
         async with asyncio.timeout(ACK_DEADLINE_S):
             for ack in self._acks:
                 await ack
 
     async def _closed(self) -> None:
         """Nobody will answer what was sent on this connection."""
+        self._fail(ConnectionError("the connection was closed"))
+
+    async def _told(self, error: Exception) -> None:
+        """What a stream refuses the library tells here alone, and not of which event: so of all that wait.
+
+        Other errors the publisher hears of as well.
+        """
+        from nats.js.errors import APIError
+
+        if isinstance(error, APIError):
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
         for ack in self._acks:
             if not ack.done():
-                ack.set_exception(ConnectionError("the connection was closed"))
+                ack.set_exception(error)
                 ack.exception()  # taken note of: only the first one is waited for
 
     async def _send(self, stream: Any, event: SecurityAuditEvent) -> asyncio.Future[Any]:
@@ -95,7 +132,7 @@ class Nats:
                 max_reconnect_attempts=1,
                 reconnect_time_wait=0,
                 connect_timeout=CONNECT_DEADLINE_S,
-                error_cb=_ignore,
+                error_cb=self._told,
                 closed_cb=self._closed,
                 **extra,
             )
@@ -110,8 +147,14 @@ class Nats:
             await client.close()
 
 
-async def _ignore(_: Exception) -> None:
-    """The publisher hears of it as well, and tells it."""
+def _is_about_the_event(error: Exception) -> bool:
+    """Too large for the server, or for the stream: it will never be taken."""
+    from nats.errors import MaxPayloadError
+
+    return (
+        isinstance(error, MaxPayloadError)
+        or getattr(error, "err_code", None) == STREAM_MESSAGE_EXCEEDS_MAXIMUM
+    )
 
 
 def make(options: NatsOptions, surroundings: Surroundings) -> Exporter:

@@ -71,7 +71,7 @@ def make(options: OtlpOptions, surroundings: Surroundings) -> Exporter:
 
 def authorization(options: OtlpOptions) -> dict[str, str]:
     if options.bearer_token:
-        return {"authorization": f"Bearer {secret.read(options.bearer_token)}"}
+        return {"Authorization": f"Bearer {secret.read(options.bearer_token)}"}
     return {}
 
 

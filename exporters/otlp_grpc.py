@@ -16,6 +16,8 @@ from exporters.otlp import OtlpOptions, authorization, check, request
 
 METHOD = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 ABOUT_THE_BATCH = frozenset({grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE})
+TOO_LARGE = "eceived message larger than max"
+"""As the servers of gRPC's own libraries say it, in C with a capital letter."""
 
 AT_ONCE = ("grpc.use_local_subchannel_pool", 1)
 """A new channel tries at once, however long the last one would have waited: our caller does the waiting."""
@@ -37,18 +39,25 @@ class OtlpGrpc:
             answer = await call(
                 body,
                 timeout=self._options.deadline_s,
-                metadata=tuple(authorization(self._options).items()),
+                metadata=[(name.lower(), value) for name, value in authorization(self._options).items()],
             )
         except grpc.aio.AioRpcError as error:
             await self.close()
             reason = f"{error.code().name}: {error.details()}"
-            raise ExportError(reason, retryable=error.code() not in ABOUT_THE_BATCH) from error
+            raise ExportError(reason, retryable=not _is_about_the_batch(error)) from error
         check(answer)
 
     async def close(self) -> None:
         channel, self._channel = self._channel, None
         if channel:
             await channel.close()
+
+
+def _is_about_the_batch(error: grpc.aio.AioRpcError) -> bool:
+    """RESOURCE_EXHAUSTED may pass, unless it is about the size of the message."""
+    return error.code() in ABOUT_THE_BATCH or (
+        error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and TOO_LARGE in str(error.details())
+    )
 
 
 def _channel(options: OtlpOptions) -> grpc.aio.Channel:

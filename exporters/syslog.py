@@ -19,6 +19,7 @@ from daemon.errors import ExportError
 from daemon.findings import Severity
 from exporters import Exporter, Kind, Options, Surroundings
 from exporters.cutting import fitting
+from exporters.datagrams import send_each
 from exporters.reason import reason
 from exporters.tls import Tls, context
 
@@ -88,8 +89,7 @@ class Datagrams:
 
     def _send(self, messages: Sequence[bytes]) -> None:
         with self._socket() as outlet:
-            for message in messages:
-                outlet.send(message)
+            send_each(outlet, messages, outlet.send)
 
     def _socket(self) -> socket.socket:
         if self._options.transport == "unix":

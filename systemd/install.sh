@@ -4,7 +4,7 @@
 #
 #   /opt/container-kit          the program, in a Python environment of its own
 #   $PREFIX/bin, $PREFIX/sbin   container-kit and container-kitd, which lead there
-#   $PREFIX/share               shell completion, licence
+#   $PREFIX/share               shell completion, licence, drop-ins of the unit for what it does not allow by itself
 #   /usr/lib, /etc/apparmor.d   units, group, folders, AppArmor profile
 #   /etc/container-kit          the settings: written once, then yours
 set -euo pipefail
@@ -80,7 +80,7 @@ place_files() {
 remove_files() {
     { system_files && completions; } | while read -r _ target; do rm -f "$target"; done
     rm -f "$DESTDIR$PREFIX/bin/container-kit" "$DESTDIR$PREFIX/sbin/container-kitd"
-    rm -rf "$DESTDIR$program" "$share/doc/container-kit"
+    rm -rf "$DESTDIR$program" "$share/doc/container-kit" "$share/container-kit"
 }
 
 system_files() {
@@ -90,6 +90,8 @@ systemd/container-kitd.socket $DESTDIR/usr/lib/systemd/system/container-kitd.soc
 systemd/sysusers.d/container-kit.conf $DESTDIR/usr/lib/sysusers.d/container-kit.conf
 systemd/tmpfiles.d/container-kit.conf $DESTDIR/usr/lib/tmpfiles.d/container-kit.conf
 profiles/apparmor/container-kit-sandbox $DESTDIR/etc/apparmor.d/container-kit-sandbox
+systemd/drop-ins/alert-commands.conf $share/container-kit/drop-ins/alert-commands.conf
+systemd/drop-ins/guarded-files.conf $share/container-kit/drop-ins/guarded-files.conf
 LICENSE $share/doc/container-kit/copyright
 END
 }

@@ -8,14 +8,17 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from daemon.audit import retention as retaining
+from daemon.audit import tombstone
 from daemon.audit.evidence import prove
-from daemon.audit.key import SigningKey, signing_key
+from daemon.audit.key import SigningKey, Verifier, signing_key
 from daemon.audit.log import AuditLog
+from daemon.audit.opening import tree_of
 from daemon.audit.proofs import root_from_proof
 from daemon.audit.record import EventType, SecurityAuditEvent
 from daemon.audit.retention import Limits, Retention
@@ -322,9 +325,69 @@ def test_a_daemon_does_not_go_on_from_a_broken_tombstone(
     for segment in segments(retired)[:-1]:
         segment.path.unlink()
     change(retired)
+    tombstones(retired)[0].replace(tombstones(retired)[-1])
     for _ in range(2):
         with pytest.raises(AuditError, match=r"\.tombstone: no tombstone: restore"):
             AuditLog(retired, SEGMENT_BYTES)
+
+
+@pytest.fixture
+async def almost_all_retired(whole: Path, key: SigningKey) -> Path:
+    """Down to its last segment, behind several tombstones."""
+    log = AuditLog(whole, SEGMENT_BYTES)
+    await Retention(log, key, Limits(limit_bytes=1), lambda: 0).step()
+    await log.checkpoint(key)
+    log.close()
+    assert (len(segments(log.path)), len(tombstones(log.path)) > 2) == (1, True)
+    return log.path
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The tombstones that are read from now on."""
+    found: list[Path] = []
+    original = tombstone.read
+
+    def noted(path: Path, verifier: Verifier | None = None) -> tombstone.Tombstone:
+        found.append(path)
+        return original(path, verifier)
+
+    monkeypatch.setattr(tombstone, "read", noted)
+    return found
+
+
+async def test_of_thousands_of_tombstones_a_start_reads_the_last_one(
+    almost_all_retired: Path, key: SigningKey, read: list[Path]
+) -> None:
+    *_, last = tombstones(almost_all_retired)
+    log = AuditLog(almost_all_retired, SEGMENT_BYTES)
+    assert read == [last]
+    await record(log, key, EVENTS)
+    await Retention(log, key, Limits(limit_bytes=1), lambda: 0).step()
+    assert read == [last, last]
+    await log.checkpoint(key)
+    log.close()
+    assert verify(almost_all_retired, key.verifier).problems == []
+
+
+def _signed_anew(path: Path, key: SigningKey, **changed: Any) -> None:
+    fields = json.loads(path.read_text().splitlines()[1]) | changed
+    path.write_text(key.sign_text(json.dumps(fields), "tombstone"))
+
+
+def test_tombstones_without_peaks_are_read_from_the_first_one_on(
+    almost_all_retired: Path, key: SigningKey
+) -> None:
+    tree = tree_of(almost_all_retired)
+    for path in tombstones(almost_all_retired):
+        _signed_anew(path, key, peaks=[])
+    assert (tree_of(almost_all_retired).size, tree_of(almost_all_retired).root()) == (tree.size, tree.root())
+
+
+def test_peaks_of_another_tree_are_found(almost_all_retired: Path, key: SigningKey) -> None:
+    *_, last = tombstones(almost_all_retired)
+    _signed_anew(last, key, peaks=["00" * 32])
+    assert "its peaks do not make its root" in verify(almost_all_retired, key.verifier).problems
 
 
 def test_verify_says_what_was_retired(retired: Path, tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ FILES = {
     "usr/lib/tmpfiles.d/container-kit.conf",
     "etc/apparmor.d/container-kit-sandbox",
     "etc/container-kit/config.toml",
+    "usr/local/share/container-kit/drop-ins/alert-commands.conf",
+    "usr/local/share/container-kit/drop-ins/guarded-files.conf",
     "usr/local/share/doc/container-kit/copyright",
     "usr/local/share/bash-completion/completions/container-kit",
     "usr/local/share/zsh/site-functions/_container-kit",

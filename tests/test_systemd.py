@@ -24,6 +24,7 @@ PROGRAM = "/opt/container-kit/bin/container-kitd"
 EXPOSURE_LIMIT = 37
 """Tenths, as `systemd-analyze security --threshold` counts; six are for the resolver's internet sockets, two
 for setpriority(2), which without SYS_NICE can only lower a priority."""
+DROP_INS = sorted((UNITS / "drop-ins").glob("*.conf"))
 NAMES = ("container-kitd.service", "container-kitd.socket")
 
 
@@ -139,6 +140,25 @@ class TestUnits:
     def test_no_setting_is_given_twice(self) -> None:
         lists = {"SystemCallFilter", "Environment"}
         assert [key for key, values in _settings().items() if len(values) > 1 and key not in lists] == []
+
+    @pytest.mark.parametrize("drop_in", DROP_INS, ids=lambda path: path.stem)
+    def test_each_drop_in_is_accepted_and_no_more_than_it_says(self, units: Path, drop_in: Path) -> None:
+        folder = units / "container-kitd.service.d"
+        folder.mkdir()
+        (folder / drop_in.name).write_text(drop_in.read_text())
+        assert _complaints(units) == ""
+        keys = {line.partition("=")[0] for line in drop_in.read_text().splitlines() if line[:1].isupper()}
+        assert keys == {"CapabilityBoundingSet", "SystemCallFilter"}
+        text = drop_in.read_text()
+        (folder / drop_in.name).write_text(text.replace("SystemCallFilter=", "SystemCallFiltre="))
+        assert "SystemCallFiltre" in _complaints(units)
+
+    def test_each_is_installed_and_documented(self) -> None:
+        install = (ROOT / "systemd/install.sh").read_text()
+        documents = "".join(path.read_text() for path in (ROOT / "docs").glob("*.md"))
+        for drop_in in DROP_INS:
+            assert f"systemd/drop-ins/{drop_in.name} " in install
+            assert f"share/container-kit/drop-ins/{drop_in.name}" in documents
 
     def test_the_calls_that_the_daemon_lives_by_are_allowed(self) -> None:
         calls = _allowed_calls(_settings()["SystemCallFilter"])

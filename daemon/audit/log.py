@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -254,9 +255,9 @@ class AuditLog:
                 yield event
             await news.wait()
 
-    async def read(self, after: int, limit: int) -> list[SecurityAuditEvent]:
-        """Durable events after that number, in order, at most `limit`."""
-        return await asyncio.to_thread(self._reader.read, after, limit, self._written)
+    async def read(self, after: int, limit: int, limit_bytes: int = sys.maxsize) -> list[SecurityAuditEvent]:
+        """Durable events after that number, in order: within both limits, but one at least."""
+        return await asyncio.to_thread(self._reader.read, after, limit, self._written, limit_bytes)
 
     async def wait_beyond(self, seq: int) -> None:
         """Until an event after that number is durable."""

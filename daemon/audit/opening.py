@@ -13,10 +13,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from daemon.audit import tombstone
 from daemon.audit.checkpoint import read_unverified
 from daemon.audit.record import SecurityAuditEvent
 from daemon.audit.segments import LINE_LIMIT_BYTES, Segment, history, last_line, lines, sync_folder
-from daemon.audit.tombstone import graft
 from daemon.audit.tree import Tree
 from daemon.audit.writer import OPEN_FLAGS
 from daemon.errors import AuditError
@@ -120,18 +120,22 @@ def _end_torn_line(segment: Path, file: int) -> int:
 
 
 def tree_of(log: Path) -> Tree:
-    """From the end of the last sealed segment on, where that tells it, else over all lines and tombstones."""
+    """From the end of the last sealed or retired segment on that tells it, else over all there is."""
     found = history(log)
     for index in range(len(found) - 1, 0, -1):
-        if not found[index - 1].retired and (tree := sealed_tree(found[index - 1].path)) is not None:
+        if (tree := _tree_behind(found[index - 1])) is not None:
             return _grown(tree, found[index:])
     return _grown(Tree(), found)
+
+
+def _tree_behind(part: Segment) -> Tree | None:
+    return tombstone.tree_behind(part.path) if part.retired else sealed_tree(part.path)
 
 
 def _grown(tree: Tree, parts: list[Segment]) -> Tree:
     for part in parts:
         if part.retired:
-            graft(tree, part.path)
+            tombstone.graft(tree, part.path)
             continue
         for line in lines(part.path):
             tree.append(line)

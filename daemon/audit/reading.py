@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -22,34 +24,37 @@ class Reader:
         self._places: OrderedDict[int, tuple[Path, int]] = OrderedDict()
         """By the number of an event: its segment, and the offset behind it."""
 
-    def read(self, after: int, limit: int, newest: int) -> list[SecurityAuditEvent]:
-        """Events after one number and up to another, in order. Those of retired segments are passed over."""
-        found: list[SecurityAuditEvent] = []
+    def read(
+        self, after: int, limit: int, newest: int, limit_bytes: int = sys.maxsize
+    ) -> list[SecurityAuditEvent]:
+        """Events after one number and up to another, in order. Those of retired segments are passed over.
+
+        No more than `limit_bytes` of their lines, but one event at least.
+        """
+        found = _Batch(limit, limit_bytes)
         for segment in _from(segments(self._log), after):
             with suppress(FileNotFoundError):  # retired this moment
-                self._read(segment.path, after, limit, newest, found)
-            if len(found) >= limit or (found and found[-1].seq >= newest):
+                self._read(segment.path, after, newest, found)
+            if found.full or (found.events and found.events[-1].seq >= newest):
                 break
-        return found
+        return found.events
 
-    def _read(
-        self, segment: Path, after: int, limit: int, newest: int, found: list[SecurityAuditEvent]
-    ) -> None:
+    def _read(self, segment: Path, after: int, newest: int, found: _Batch) -> None:
         offset = 0
         with segment.open("rb") as log:
             log.seek(self._offset(segment, after))
-            while len(found) < limit and (line := log.readline(2 * LINE_LIMIT_BYTES)):
-                if 0 < seq_of(line) <= after:
+            while not found.full and (line := log.readline(2 * LINE_LIMIT_BYTES)):
+                if 0 < seq_of(line) <= after or not found.has_room(line):
                     continue
                 with suppress(ValidationError):  # a torn line
                     event = SecurityAuditEvent.model_validate_json(line)
                     if event.seq > newest:
                         break
                     if event.seq > after:
-                        found.append(event)
+                        found.add(event, line)
                         offset = log.tell()
         if offset:
-            self._remember(found[-1].seq, segment, offset)
+            self._remember(found.events[-1].seq, segment, offset)
 
     def _offset(self, segment: Path, after: int) -> int:
         path, offset = self._places.get(after, (segment, 0))
@@ -59,6 +64,25 @@ class Reader:
         self._places[seq] = segment, offset
         if len(self._places) > PLACES_LIMIT:
             self._places.popitem(last=False)
+
+
+@dataclass(slots=True)
+class _Batch:
+    limit: int
+    limit_bytes: int
+    events: list[SecurityAuditEvent] = field(default_factory=list)
+    size_bytes: int = 0
+    full: bool = False
+
+    def has_room(self, line: bytes) -> bool:
+        """Where not, it is full."""
+        self.full = bool(self.events) and self.size_bytes + len(line) > self.limit_bytes
+        return not self.full
+
+    def add(self, event: SecurityAuditEvent, line: bytes) -> None:
+        self.events.append(event)
+        self.size_bytes += len(line)
+        self.full = len(self.events) >= self.limit
 
 
 def _from(found: list[Segment], after: int) -> list[Segment]:

@@ -157,11 +157,14 @@ class Retention:
         return stone
 
     def _tree_before(self, segment: Segment) -> Tree:
-        tree = Tree()
-        for part in history(self._audit.path):
-            if part.first < segment.first:
-                for _ in tombstone.read(part.path, self._key.verifier).grow(tree):
-                    pass
+        """What is before the oldest segment is retired: the last tombstone tells it, or all of them do."""
+        tree, verifier = Tree(), self._key.verifier
+        parts = [part for part in history(self._audit.path) if part.first < segment.first]
+        if parts and (behind := tombstone.tree_behind(parts[-1].path, verifier)) is not None:
+            return behind
+        for part in parts:
+            for _ in tombstone.read(part.path, verifier).grow(tree):
+                pass
         return tree
 
     def _require_signed(self, stone: Tombstone, tree: Tree, last: bytes, path: Path) -> None:

@@ -7,7 +7,6 @@ another name, and only the last one grows. One that retention deleted leaves a t
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,22 +46,26 @@ def reserve_path(log: Path) -> Path:
 
 def history(log: Path) -> list[Segment]:
     """All segments in their order, also the retired. One that is still there counts as not retired."""
-    ending = f"{re.escape(log.suffix)}|{re.escape(TOMBSTONE)}"
-    name = re.compile(rf"{re.escape(log.stem)}-(\d{{{DIGITS}}})({ending})", re.ASCII)
-    found: dict[int, Segment] = {}
-    for entry in log.parent.iterdir():
-        if match := name.fullmatch(entry.name):
-            first, retired = int(match[1]), match[2] == TOMBSTONE
-            if not retired or first not in found:
-                found[first] = Segment(first, entry, retired)
-    if log.exists():
-        found[1] = Segment(1, log)
-    return [found[first] for first in sorted(found)]
+    there = segments(log)
+    kept = {segment.first for segment in there}
+    stones = _numbered(log, TOMBSTONE)
+    retired = [Segment(first, path, retired=True) for first, path in stones if first not in kept]
+    return sorted([*there, *retired], key=lambda segment: segment.first)
 
 
 def segments(log: Path) -> list[Segment]:
-    """Those that are there, in their order."""
-    return [segment for segment in history(log) if not segment.retired]
+    """Those that are there, in their order. There may be thousands of tombstones beside them."""
+    found = [Segment(first, path) for first, path in _numbered(log, log.suffix) if first > 1]
+    return [*([Segment(1, log)] if log.exists() else []), *sorted(found, key=lambda segment: segment.first)]
+
+
+def _numbered(log: Path, ending: str) -> Iterator[tuple[int, Path]]:
+    """Files of the log with that ending, and the number in their name."""
+    beginning = f"{log.stem}-"
+    for name in os.listdir(log.parent):  # noqa: PTH208  a Path for each of thousands would take 50 ms
+        digits = name.removeprefix(beginning).removesuffix(ending)
+        if len(name) == len(beginning) + DIGITS + len(ending) and digits.isdecimal() and digits.isascii():
+            yield int(digits), log.with_name(name)
 
 
 def lines(segment: Path) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -36,6 +37,8 @@ class Tombstone:
     """Of the tree behind it, in hex."""
     subtrees: list[tuple[int, str]]
     """(level, root in hex): 2**level lines each."""
+    peaks: list[str]
+    """Of the tree behind it, in hex, so that who goes on from it reads no earlier one; empty in old ones."""
 
     def note(self, key: SigningKey) -> str:
         return key.sign_text(json.dumps(asdict(self), separators=(",", ":")), KIND)
@@ -53,6 +56,15 @@ class Tombstone:
             raise AuditError(f"its hashes make no tree: {error}") from error
         _require(tree.size == self.begin + self.lines, "its hashes are of another number of lines")
         _require(tree.root().hex() == self.root, "its hashes do not make its root")
+        _require(not self.peaks or self.tree_behind() is not None, "its peaks do not make its root")
+
+    def tree_behind(self) -> Tree | None:
+        """None where it does not tell it, or not truly."""
+        with suppress(ValueError):
+            tree = Tree(self.begin + self.lines, [bytes.fromhex(peak) for peak in self.peaks])
+            if tree.root().hex() == self.root:
+                return tree
+        return None
 
 
 def made(
@@ -72,6 +84,7 @@ def made(
         reason=reason,
         root=tree.root().hex(),
         subtrees=[(level, peak.hex()) for level, peak in found],
+        peaks=[peak.hex() for peak in tree.peaks],
     )
 
 
@@ -96,6 +109,11 @@ def graft(tree: Tree, path: Path) -> None:
         raise AuditError(f"{path}: {error}; restore it, or move the whole log away") from error
 
 
+def tree_behind(path: Path, verifier: Verifier | None = None) -> Tree | None:
+    """None where it does not tell it. Raises AuditError, which names the file."""
+    return read(path, verifier).tree_behind()
+
+
 def digest(path: Path) -> str:
     """SHA-256 of the file in hex, as AUDIT_RETIRED tells it."""
     return sha256(path.read_bytes()).hexdigest()
@@ -107,7 +125,8 @@ def _parsed(found: dict[str, Any]) -> Tombstone:
     hashes = [(int(level), str(peak)) for level, peak in found["subtrees"]]
     if max((level for level, _ in hashes), default=0) > LEVEL_LIMIT:
         raise ValueError("a tree of more lines than there can be")
-    return Tombstone(first, last, begin, lines, time, reason, root, hashes)
+    peaks = [str(peak) for peak in found.get("peaks", ())]
+    return Tombstone(first, last, begin, lines, time, reason, root, hashes, peaks)
 
 
 def _require(fact: bool, otherwise: str) -> None:

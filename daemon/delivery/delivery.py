@@ -32,7 +32,7 @@ class Log(Protocol):
     @property
     def newest(self) -> int: ...
 
-    async def read(self, after: int, limit: int) -> list[SecurityAuditEvent]: ...
+    async def read(self, after: int, limit: int, limit_bytes: int) -> list[SecurityAuditEvent]: ...
 
     async def wait_beyond(self, seq: int) -> None: ...
 
@@ -124,20 +124,12 @@ class Delivery:
         """One batch: delivered, or a wait before it is tried again."""
         batch: list[SecurityAuditEvent] = []
         try:
-            batch = await self._next_batch()
+            limits = self.options.batch_events, self.options.batch_bytes
+            batch = await self._audit.read(self._position, *limits)
             await self._deliver([event for event in batch if self.options.wants(event)])
             await self._advance(batch)
         except Exception as error:  # a plug-in may raise anything, and the disk may be full
             await self._outage(batch, error)
-
-    async def _next_batch(self) -> list[SecurityAuditEvent]:
-        events = await self._audit.read(self._position, self.options.batch_events)
-        size_bytes = 0
-        for count, event in enumerate(events):
-            size_bytes += len(event.model_dump_json(exclude_none=True))
-            if count and size_bytes > self.options.batch_bytes:
-                return events[:count]
-        return events
 
     async def _deliver(self, events: Sequence[SecurityAuditEvent]) -> None:
         """All but those that the receiver refuses even alone. Raises what is not a refusal."""

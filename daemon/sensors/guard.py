@@ -73,9 +73,10 @@ def _refusal(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SensorError(
-            f"fanotify: {path}: {error.strerror}: it cannot be guarded: name a regular file of the host"
-        ) from error
+        remedy = "name a regular file of the host"
+        if error.errno == errno.EPERM:
+            remedy = "fanotify_mark is filtered: under systemd add the drop-in guarded-files.conf"
+        raise SensorError(f"fanotify: {path}: {error.strerror}: it cannot be guarded: {remedy}") from error
 
 
 class InodeGuard:

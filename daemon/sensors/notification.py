@@ -106,7 +106,8 @@ def _unusable(number: int) -> SensorError:
     remedy = {
         errno.ENOSYS: "the kernel needs CONFIG_FANOTIFY and CONFIG_FANOTIFY_ACCESS_PERMISSIONS",
         errno.EINVAL: "the kernel needs CONFIG_FANOTIFY and CONFIG_FANOTIFY_ACCESS_PERMISSIONS",
-        errno.EPERM: "the daemon needs CAP_SYS_ADMIN, and fanotify_init in its system call filter",
+        errno.EPERM: "the daemon needs CAP_SYS_ADMIN, and the calls fanotify_init and fanotify_mark: "
+        "under systemd add the drop-in guarded-files.conf",
         errno.EMFILE: "raise fs.fanotify.max_user_groups or the limit of open files",
     }.get(number, "see fanotify_init(2)")
     return SensorError(f"fanotify: {os.strerror(number)}: {remedy}")

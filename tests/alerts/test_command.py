@@ -223,7 +223,7 @@ asyncio.run(command("import os, sys; sys.exit(40 + (os.getuid() == 65534))").tel
 
 
 @pytest.mark.parametrize(
-    ("added", "message"), [("", "docs/alerting.md has the drop-in"), (",+setuid,+setgid", "exit code 41")]
+    ("added", "message"), [("", "add the drop-in alert-commands.conf"), (",+setuid,+setgid", "exit code 41")]
 )
 def test_with_the_rights_of_the_unit_a_drop_in_is_needed_and_enough(added: str, message: str) -> None:
     """Its system call filter aside."""

@@ -12,10 +12,20 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.exporters.running import Child, http_receiver, kill_and_count, nats, nats_stream, rsyslog, running
+from tests.exporters.running import (
+    Child,
+    broker,
+    http_receiver,
+    kill_and_count,
+    nats,
+    nats_stream,
+    rsyslog,
+    running,
+)
 from tests.exporters.secure import Certificates, secure_rsyslog
 
 EVENTS, KILLS = 20_000, 5
@@ -41,6 +51,7 @@ RECEIVERS: dict[str, Callable[[Path], Child]] = {
     "elastic": http_receiver,
     "loki": http_receiver,
     "nats": nats,
+    "kafka": partial(broker, partitions=3),
     "syslog": rsyslog,
 }
 NAMES = [*RECEIVERS, "syslog-tls"]

@@ -82,6 +82,18 @@ def http_receiver(folder: Path) -> Child:
     return Child(command, port, received, folder / "receiver.log")
 
 
+def broker(folder: Path, partitions: int = 1, port: int = 0, advertised_port: int = 0) -> Child:
+    """Of Kafka. `received` is what its records are in `_line` of tests.exporters.broker, in their order."""
+    port, file = port or free_port(), folder / "received.jsonl"
+
+    def received() -> list[tuple[str, Any]]:
+        return [(line["id"], line) for line in map(json.loads, whole_lines(file))]
+
+    numbers = map(str, (port, advertised_port or port, partitions))
+    command = [sys.executable, "-m", "tests.exporters.broker", *numbers, str(file)]
+    return Child(command, port, received, folder / "broker.log")
+
+
 def whole_lines(file: Path) -> list[bytes]:
     return [line for line in file.read_bytes().split(b"\n")[:-1] if line] if file.exists() else []
 
@@ -119,10 +131,12 @@ action(type="omfile" file="{file}" template="json" asyncWriting="off" flushOnTXE
     return Child(command, port, received, folder / "rsyslog.log")
 
 
-def nats(folder: Path) -> Child:
-    port = free_port()
+def nats(folder: Path, settings: str = "") -> Child:
+    port, configuration = free_port(), folder / "nats.conf"
+    configuration.write_text(settings)
     program = next(Path(sys.executable).parent.glob("nats-server*"))
     command = [str(program), "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(folder / "nats")]
+    command += ["-c", str(configuration)]
     return Child(command, port, lambda: _nats_messages(folder), folder / "nats.log")
 
 
@@ -133,11 +147,11 @@ def _nats_messages(folder: Path) -> list[tuple[str, Any]]:
         return asyncio.run(nats_messages(child.port))
 
 
-async def nats_stream(port: int) -> None:
+async def nats_stream(port: int, **limits: Any) -> None:
     import nats
 
     client = await nats.connect(f"nats://127.0.0.1:{port}")
-    await client.jetstream().add_stream(name="AUDIT", subjects=["audit.>"])
+    await client.jetstream().add_stream(name="AUDIT", subjects=["audit.>"], **limits)
     await client.close()
 
 

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import pytest
-from aiokafka.errors import KafkaConnectionError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceRequest,
     ExportLogsServiceResponse,
@@ -25,6 +23,8 @@ from tests.exporters.gate import Gate
 from tests.exporters.journal import Journal
 from tests.exporters.running import (
     Child,
+    broker,
+    free_port,
     http_receiver,
     nats,
     nats_messages,
@@ -190,55 +190,15 @@ async def _journal(_: Receivers, folder: Path) -> AsyncIterator[Subject]:
         yield _OfJournal(child)
 
 
-class Broker(Subject):
-    """In the place of Kafka's client library, where no broker can be had that knows idempotent producers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._kept: list[str] = []
-        self._there, self._answers = True, asyncio.Event()
-        self._answers.set()
-        self.hold, self.release = self._answers.clear, self._answers.set  # type: ignore[method-assign]
-
-    def __call__(self, *, bootstrap_servers: list[str], acks: str, enable_idempotence: bool) -> Broker:
-        assert (bootstrap_servers, acks, enable_idempotence) == ([f"127.0.0.1:{self.port}"], "all", True)
-        return self
-
-    async def start(self) -> None:
-        await self._answer()
-
-    async def stop(self) -> None: ...
-
-    async def _answer(self) -> None:
-        await self._answers.wait()
-        if not self._there:
-            raise KafkaConnectionError("nobody there")
-
-    async def send(self, topic: str, value: bytes, **kept: Any) -> asyncio.Future[None]:
-        assert topic == "audit"
-        assert json.loads(value)["session_id"].encode() == kept["key"]
-        await self._answer()
-        self._kept.append(dict(kept["headers"])["id"].decode())
-        acknowledged = asyncio.get_running_loop().create_future()
-        acknowledged.set_result(None)
-        return acknowledged
-
-    async def received(self) -> list[str]:
-        return self._kept
-
-    async def go(self) -> None:
-        self._there = False
-
-    async def come_back(self) -> None:
-        self._there = True
-
-
 @asynccontextmanager
-async def _broker(_: Receivers, __: Path) -> AsyncIterator[Subject]:
-    broker = Broker()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("aiokafka.AIOKafkaProducer", broker)
-        yield broker
+async def _broker(_: Receivers, folder: Path) -> AsyncIterator[Subject]:
+    """It has to know the gate, as it tells its clients where it is."""
+    port = free_port()
+    gate = Gate(port)
+    with running(broker(folder, port=port, advertised_port=gate.port)) as child:
+        await gate.open()
+        yield _Behind(gate, child.received)
+        await gate.shut()
 
 
 SUBJECTS: dict[str, Callable[[Receivers, Path], AbstractAsyncContextManager[Subject]]] = {

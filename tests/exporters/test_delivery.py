@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,21 @@ async def test_a_batch_is_bounded_by_its_bytes_but_one_event_always_goes(tmp_pat
     await record(case.audit, [event(n, text="x" * 1500) for n in range(4)] + [event(4, text="x" * 9000)])
     await case.steps(3)
     assert case.receiver.batches == [[0, 1], [2, 3], [4]]
+    case.audit.close()
+
+
+async def test_memory_is_bounded_by_the_bytes_of_a_batch_whatever_its_events(tmp_path: Path) -> None:
+    """A sandbox decides how large they are."""
+    case = Case(tmp_path, batch_events=5000, batch_bytes=1 << 18)
+    await record(case.audit, [event(n, text="x" * 60_000) for n in range(200)])
+    tracemalloc.start()
+    await case.steps(1)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert case.receiver.batches == [[0, 1, 2, 3]]
+    assert peak_bytes < 2 << 20
+    await case.steps(49)
+    assert case.receiver.numbers == list(range(200))
     case.audit.close()
 
 

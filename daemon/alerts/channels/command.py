@@ -123,7 +123,8 @@ def _user(name: str) -> pwd.struct_passwd:
         raise ConfigError(f"user: only root can become {name}: run the daemon as root, or name its own user")
     if os.geteuid() == 0 and not _may_change_users():
         raise ConfigError(
-            "user: the service manager lets this daemon change no user: docs/alerting.md has the drop-in"
+            "user: the service manager lets this daemon change no user: "
+            "add the drop-in alert-commands.conf (docs/alerting.md)"
         )
     return user
 
