@@ -28,7 +28,6 @@ class AdoptionRecord(BaseModel):
     span_id: str | None = None
     """With the trace: what the spans of an adopted one go on from."""
     owner: Actor
-    container_id: str
     options: SandboxOptions
     report: SecurityReport
     launched: datetime = Field(default_factory=lambda: datetime.now(UTC))
@@ -66,6 +65,12 @@ class AdoptionRecords:
     def remove(self, sandbox_id: str) -> None:
         with suppress(OSError):
             self._path(sandbox_id).unlink(missing_ok=True)
+
+    def keep_only(self, sandbox_ids: set[str]) -> None:
+        """Those of launches that came to nothing as their daemon was killed go."""
+        for path in self._folder.glob("*"):
+            if path.stem not in sandbox_ids:
+                path.unlink(missing_ok=True)
 
     def _path(self, sandbox_id: str) -> Path:
         if not sandbox_id.isalnum():

@@ -137,6 +137,7 @@ def _mount_set(body: dict[str, Any], seen: Observed) -> Iterator[Difference]:
 
 # The engine itself mounts these; below /proc and /sys are masks, read-only views and the cgroup tree.
 _ENGINE_MOUNTS = ("/proc", "/sys", "/dev")
+_LEFT_OUT = ("/proc/", "/sys/")
 _ENGINE_FILES = frozenset({"/etc/resolv.conf", "/etc/hostname", "/etc/hosts"})
 
 
@@ -206,10 +207,12 @@ def _read(path: str) -> str:
 
 
 def parse_mountinfo(text: str) -> dict[str, MountPoint]:
-    """By mount point; of mounts stacked on one point, the topmost."""
+    """By mount point; of mounts stacked on one point, the topmost. Without those below /proc and /sys."""
     mounts = {}
     for line in text.splitlines():
         fields = line.split(" ")
+        if fields[4].startswith(_LEFT_OUT):
+            continue
         kind, _, super_options = fields[fields.index("-") + 1 :]
         options = frozenset(fields[5].split(",")) | ({"ro"} & set(super_options.split(",")))
         mounts[_unescape(fields[4])] = MountPoint(_unescape(fields[4]), kind, options)

@@ -312,11 +312,14 @@ class Executor:
             if self.registry.get(sandbox_id) is not None:
                 continue
             record = self.records.load(sandbox_id)
-            if record is None or not await self._adopt(record, container["State"], unwatched_since):
+            if record is None or not await self._adopt(record, container, unwatched_since):
                 await self._end_orphan(container)
+        self.records.keep_only({sandbox.id for sandbox in self.registry})
 
-    async def _adopt(self, record: AdoptionRecord, state: str, unwatched_since: datetime) -> bool:
-        if state not in {"running", "paused"} or self.tasks is None:
+    async def _adopt(
+        self, record: AdoptionRecord, container: dict[str, Any], unwatched_since: datetime
+    ) -> bool:
+        if container["State"] not in {"running", "paused"} or self.tasks is None:
             return False
         trail = _of_judged(
             Trail(self.audit, record.sandbox_id, record.session_id, record.owner, record.trace_id),
@@ -327,13 +330,13 @@ class Executor:
             subject = await self._subject(record.options, image)
             request = Request(subject, record.report, record.owner, trail, self._labels(trail), {})
             async with AsyncExitStack() as cleanup:
-                sandbox = await take_over(self.engine, self.watcher, request, record.container_id, cleanup)
+                sandbox = await take_over(self.engine, self.watcher, request, container["Id"], cleanup)
                 cleanup.pop_all()
         except (PolicyError, EngineError, AttestationError, ConfinementError, CgroupGone, OSError) as error:
             log.warning("sandbox not adopted", sandbox_id=record.sandbox_id, reason=str(error))
             return False
         sandbox.started_s -= record.age_s
-        details = {"container_id": record.container_id, "unwatched_since": unwatched_since.isoformat()}
+        details = {"container_id": container["Id"], "unwatched_since": unwatched_since.isoformat()}
         with tracing.continued(tracing.context(record.trace_id, record.span_id)):
             await trail.record(EventType.SANDBOX_ADOPTED, Severity.MEDIUM, "adopted", details)
             self.registry.add(sandbox)

@@ -40,6 +40,9 @@ from daemon.sandbox.stream import Stream
 from daemon.sandbox.watcher import Watcher
 from daemon.sandbox.workspace import Workspace
 
+UNSEEN = 0
+"""No pid."""
+
 log = structlog.get_logger()
 
 
@@ -90,6 +93,9 @@ async def prepare(
     our init is in its place, and by then the runtime has applied all that it will ever apply.
     """
     subject, durations_ms, begun = request.subject, request.durations_ms, asyncio.Event()
+    # Before the caller knows of it: who has an id finds its sandbox again after a crash.
+    cleanup.callback(records.remove, request.trail.sandbox_id)
+    saving = tasks.create_task(asyncio.to_thread(_save, records, request))
     with timed(durations_ms, "create"), tracing.span("sandbox.create") as span:
         container = await _create(engine, request, cleanup)
         span.set_attributes({"container.id": container, "container.runtime.name": "docker"})
@@ -100,9 +106,6 @@ async def prepare(
         starting = tasks.create_task(_start(engine, container, begun))
         identifying = tasks.create_task(engine.image_of(container))
         recording = tasks.create_task(_record_start(engine, request, container))
-        # Before the caller knows of it: who has an id finds its sandbox again after a crash.
-        cleanup.callback(records.remove, request.trail.sandbox_id)
-        saving = tasks.create_task(asyncio.to_thread(_save, records, request, container))
         pid = await _first_process(engine, watcher.began(container), starting, container, subject)
         begun.set()
     with timed(durations_ms, "attest"), tracing.span("sandbox.attest"):
@@ -205,7 +208,7 @@ async def _record_start(engine: Engine, request: Request, container: str) -> Non
     await request.trail.record(EventType.EXECUTION_STARTED, Severity.LOW, "allowed", details)
 
 
-def _save(records: AdoptionRecords, request: Request, container: str) -> None:
+def _save(records: AdoptionRecords, request: Request) -> None:
     """Without it the sandbox ends with this daemon, should that be killed: no reason not to run it."""
     _, span_id = tracing.ids(tracing.current())
     record = AdoptionRecord(
@@ -214,7 +217,6 @@ def _save(records: AdoptionRecords, request: Request, container: str) -> None:
         trace_id=request.trail.trace_id,
         span_id=span_id,
         owner=request.actor,
-        container_id=container,
         options=request.subject.options,
         report=request.report,
     )
@@ -235,10 +237,14 @@ async def _first_process(
 
     The sensor is 2 ms ahead, and from then on the process is what it will be: it may be looked at.
     """
-    either: tuple[asyncio.Future[Any], ...] = (began, starting)
-    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-    if began.done():
-        return began.result()
+
+    def started(_: object) -> None:
+        if not began.done():
+            began.set_result(UNSEEN)
+
+    starting.add_done_callback(started)
+    if (seen := await began) != UNSEEN:
+        return seen
     await starting
     if (pid := first_pid(container, subject.engine)) is not None:
         return pid

@@ -6,11 +6,12 @@ import asyncio
 import hashlib
 import json
 from collections import OrderedDict
-from dataclasses import astuple
+from functools import lru_cache
 
 from daemon import tracing
 from daemon.sandbox.checks import Check, Subject
 from daemon.sandbox.checks.inventory import CHECKS
+from daemon.sandbox.facts import EngineFacts, HostFacts, ImageFacts
 from daemon.sandbox.report import Control, SecurityReport, Threat
 from daemon.sandbox.risk import assess
 
@@ -88,11 +89,18 @@ def name_of(check: Check) -> str:
 
 
 def digest(subject: Subject) -> str:
-    facts = [subject.profile.digest, repr(astuple(subject.image)), repr(astuple(subject.engine))]
-    host = [subject.host.apparmor, sorted(subject.host.apparmor_profiles), subject.host.unmitigated]
-    gate = [repr(verdict) for verdict in subject.gate or ()]
-    text = json.dumps(
-        [subject.options.model_dump(mode="json"), subject.body, facts, host, subject.host.engine_tcp, gate],
-        sort_keys=True,
+    """Each launch waits for it: what is the same for many of them is put into words once."""
+    of_request = [subject.body, [repr(verdict) for verdict in subject.gate or ()]]
+    parts = (
+        subject.options.model_dump_json(),
+        json.dumps(of_request, sort_keys=True),
+        subject.profile.digest,
+        _of_facts(subject.image, subject.engine, subject.host),
     )
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _of_facts(image: ImageFacts, engine: EngineFacts, host: HostFacts) -> str:
+    own = [host.apparmor, sorted(host.apparmor_profiles), host.unmitigated, host.engine_tcp]
+    return repr((image, engine, own))

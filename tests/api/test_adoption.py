@@ -69,8 +69,8 @@ def test_sandboxes_are_adopted_and_what_they_do_then_is_found(
         await_true(lambda: "core-pattern" in found(second, sandbox["id"]))
         assert second.request("POST", f"{path}/kill").status == 200
         assert second.request("GET", f"{path}/result").json()["signal"] == 9
-    launch_span = adopted[0]["span_id"]
-    assert launch_span in [e["span_id"] for e in second.events() if e["event_type"] == "EXECUTION_STARTED"]
+    launch_span, trace = adopted[0]["span_id"], adopted[0]["trace_id"]
+    assert trace in [e["trace_id"] for e in second.events() if e["event_type"] == "EXECUTION_STARTED"]
     goes_on = {span.name for span in received.spans if span.parent_span_id.hex() == launch_span}
     assert {"sandbox.run", "sandbox.collect"} <= goes_on
     left = ["docker", "ps", "-aq", "--filter", f"id={sandbox['container_id']}"]
