@@ -99,11 +99,12 @@ async def prepare(
     with timed(durations_ms, "create"), tracing.span("sandbox.create") as span:
         container = await _create(engine, request, cleanup)
         span.set_attributes({"container.id": container, "container.runtime.name": "docker"})
-        watcher.expect(_expected(request, container))
-        cleanup.push_async_callback(watcher.ended, container)
         terminal = await _terminal(engine, request, container, cleanup)
     with timed(durations_ms, "start"), tracing.span("sandbox.start"):
         starting = tasks.create_task(_start(engine, container, begun))
+        await asyncio.sleep(0)  # it is on its way: the rest is done in time, which takes the engine long
+        watcher.expect(_expected(request, container))
+        cleanup.push_async_callback(watcher.ended, container)
         identifying = tasks.create_task(engine.image_of(container))
         recording = tasks.create_task(_record_start(engine, request, container))
         pid = await _first_process(engine, watcher.began(container), starting, container, subject)

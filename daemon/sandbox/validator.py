@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import marshal
 from collections import OrderedDict
-from functools import lru_cache
+from collections.abc import Hashable
+from dataclasses import astuple
 
 from daemon import tracing
 from daemon.sandbox.checks import Check, Subject
 from daemon.sandbox.checks.inventory import CHECKS
-from daemon.sandbox.facts import EngineFacts, HostFacts, ImageFacts
 from daemon.sandbox.report import Control, SecurityReport, Threat
 from daemon.sandbox.risk import assess
 
 CACHED_REPORTS = 1024
+
+Key = Hashable
 
 
 class SecurityValidator:
@@ -23,14 +26,14 @@ class SecurityValidator:
 
     def __init__(self, checks: tuple[Check, ...] = CHECKS) -> None:
         self._checks = checks
-        self._reports: OrderedDict[str, SecurityReport] = OrderedDict()
-        self._running: dict[str, asyncio.Future[SecurityReport]] = {}
+        self._reports: OrderedDict[Key, SecurityReport] = OrderedDict()
+        self._running: dict[Key, asyncio.Future[SecurityReport]] = {}
 
     async def validate(self, subject: Subject) -> SecurityReport:
         """One run for all who ask for the same at the same time. A check that raises fails the request."""
-        key = digest(subject)
         if subject.options.mounts:
-            return await self._judge(key, subject)  # what a path leads to can change under the same name
+            return await self._judge(subject)  # what a path leads to can change under the same name
+        key = _key(subject)
         if (report := self._reports.get(key)) is not None:
             self._reports.move_to_end(key)
             return report
@@ -38,7 +41,7 @@ class SecurityValidator:
             return await asyncio.shield(running)
         running = self._running[key] = asyncio.get_running_loop().create_future()
         try:
-            report = await self._judge(key, subject)
+            report = await self._judge(subject)
             running.set_result(report)
         except BaseException:
             running.cancel()
@@ -48,14 +51,14 @@ class SecurityValidator:
         self._remember(key, report)
         return report
 
-    async def _judge(self, key: str, subject: Subject) -> SecurityReport:
+    async def _judge(self, subject: Subject) -> SecurityReport:
         async with asyncio.TaskGroup() as tasks:
             runs = [tasks.create_task(_run(check, subject)) for check in self._checks]
         verdicts = [verdict for run in runs for verdict in run.result()]
         threats = [verdict for verdict in verdicts if isinstance(verdict, Threat)]
         level, score = assess(threats)
         return SecurityReport(
-            id=key,
+            id=digest(subject),
             risk_level=level,
             score=score,
             blocked=level.blocks,
@@ -67,7 +70,7 @@ class SecurityValidator:
             image_id=subject.image.id,
         )
 
-    def _remember(self, key: str, report: SecurityReport) -> None:
+    def _remember(self, key: Key, report: SecurityReport) -> None:
         self._reports[key] = report
         if len(self._reports) > CACHED_REPORTS:
             self._reports.popitem(last=False)
@@ -88,19 +91,18 @@ def name_of(check: Check) -> str:
     return f"{module}.{own}" if own else module
 
 
+def _key(subject: Subject) -> Key:
+    """All that `digest` is of, in the form that is had fastest: each launch waits for it."""
+    request = subject.options.model_dump_json(), marshal.dumps(subject.body), subject.gate
+    return request, subject.profile.digest, subject.image, subject.engine, subject.host
+
+
 def digest(subject: Subject) -> str:
-    """Each launch waits for it: what is the same for many of them is put into words once."""
-    of_request = [subject.body, [repr(verdict) for verdict in subject.gate or ()]]
-    parts = (
-        subject.options.model_dump_json(),
-        json.dumps(of_request, sort_keys=True),
-        subject.profile.digest,
-        _of_facts(subject.image, subject.engine, subject.host),
+    facts = [subject.profile.digest, repr(astuple(subject.image)), repr(astuple(subject.engine))]
+    host = [subject.host.apparmor, sorted(subject.host.apparmor_profiles), subject.host.unmitigated]
+    gate = [repr(verdict) for verdict in subject.gate or ()]
+    text = json.dumps(
+        [subject.options.model_dump(mode="json"), subject.body, facts, host, subject.host.engine_tcp, gate],
+        sort_keys=True,
     )
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
-@lru_cache(maxsize=256)
-def _of_facts(image: ImageFacts, engine: EngineFacts, host: HostFacts) -> str:
-    own = [host.apparmor, sorted(host.apparmor_profiles), host.unmitigated, host.engine_tcp]
-    return repr((image, engine, own))
+    return hashlib.sha256(text.encode()).hexdigest()
