@@ -15,6 +15,7 @@ from pathlib import Path
 
 import structlog
 from aiohttp import web
+from pydantic import ValidationError
 
 from daemon import PROFILES, systemd
 from daemon.alerts.alerts import Alerts
@@ -46,9 +47,11 @@ from daemon.sandbox.engine import Engine
 from daemon.sandbox.executor import Executor, instance
 from daemon.sandbox.host import HostState
 from daemon.sandbox.leftovers import remove_leftovers
+from daemon.sandbox.options import SandboxOptions
+from daemon.sandbox.pool import Wanted
 from daemon.sandbox.profile import Profiles
 from daemon.sandbox.sandbox import Registry
-from daemon.settings import Settings, settings_file
+from daemon.settings import Settings, SpareSettings, settings_file
 from daemon.telemetry.telemetry import Telemetry
 from exporters import secret
 
@@ -93,6 +96,7 @@ async def serve(settings: Settings) -> None:
         root = policy.sigstore.trusted_root
         gate = Gate(policy, examination, Signatures(images, Keyless(root) if root else None))
         executor = Executor(engine, HostState(engine), profiles, gate, audit, registry, credentials)
+        executor.pool.wanted = [_wanted(number, spares) for number, spares in enumerate(settings.spares)]
         ledger = Ledger(boot_clock(time.time_ns(), time.monotonic_ns()))
         _on_audit_failure(settings, executor)
         guard = Guard(settings, executor, ledger)
@@ -106,6 +110,17 @@ async def serve(settings: Settings) -> None:
         access = Access(settings.callers, registry)
         app = application(executor, access, audit, ledger, metrics, guard, deliveries.all, alerts)
         await _run(settings, executor, guard, deliveries, alerts, telemetry, app, listener, key)
+
+
+def _wanted(number: int, spares: SpareSettings) -> Wanted:
+    """Raises ConfigError."""
+    asked = {"image": spares.image, "profile": spares.profile, "limits": spares.limits, "command": ["true"]}
+    try:
+        return Wanted(SandboxOptions.model_validate(asked), spares.count)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{settings_file()}: spares.{number}.{key}: {first['msg']}") from error
 
 
 def _alerts(settings: Settings, audit: AuditLog, guard: Guard) -> Alerts:
@@ -156,6 +171,7 @@ async def _run(
         sweeping = tasks.create_task(remove_leftovers(executor))
         readers = [*deliveries.all, *(line.delivery for line in alerts.lines)]
         retaining = tasks.create_task(_retention(settings, executor.audit, key, readers, guard).run())
+        sparing = tasks.create_task(executor.pool.run(executor.watcher))
         warming = tasks.create_task(keep_warm(executor.check_image, executor.gate.prewarmed()))
         watchdog = tasks.create_task(systemd.watchdog(lambda: None))
         gc.collect()
@@ -168,6 +184,7 @@ async def _run(
         await runner.cleanup()
         watchdog.cancel()
         sweeping.cancel()
+        sparing.cancel()
         warming.cancel()
         watching.cancel()
         delivering.cancel()

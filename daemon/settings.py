@@ -192,6 +192,18 @@ class ImageSettings(BaseModel):
         return logins
 
 
+class SpareSettings(BaseModel):
+    """Sandboxes made ahead. README.md has every key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image: str
+    profile: str = "default"
+    count: int = Field(default=1, ge=1, le=64)
+    limits: dict[str, Any] = {}
+    """As in a request: checked as one, when the daemon starts."""
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, extra="forbid", frozen=True, env_nested_delimiter="__"
@@ -229,6 +241,7 @@ class Settings(BaseSettings):
     """Each table is checked by its kind, when the channels are made."""
     telemetry: TelemetrySettings = TelemetrySettings()
     images: ImageSettings = ImageSettings()
+    spares: list[SpareSettings] = Field(default=[], max_length=64)
     callers: list[CallerRule] = [ROOT_RULE, GROUP_RULE]
 
     @classmethod

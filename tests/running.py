@@ -131,8 +131,11 @@ class Daemon:
 
     def containers(self) -> int:
         """How many this daemon made that are still there, running or not; another may use the same engine."""
+        return len(self.container_ids())
+
+    def container_ids(self) -> list[str]:
         with self._engine() as client:
-            return len(self._own(client))
+            return [str(container["Id"]) for container in self._own(client)]
 
     def remove_containers(self) -> None:
         """What it could not remove itself."""

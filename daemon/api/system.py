@@ -39,6 +39,7 @@ class Health(BaseModel):
     status: Literal["ok", "degraded"]
     version: str
     sandboxes_running: int
+    spares: int = Field(description="sandboxes made ahead that wait for a launch")
     sensor_tier: Tier | None = Field(description="the best sensor of processes that runs")
     sensors: list[SensorView]
     events_seen: int
@@ -127,6 +128,7 @@ class System:
             status="degraded" if degraded else "ok",
             version=__version__,
             sandboxes_running=len(self._executor.registry.running()),
+            spares=self._executor.pool.count,
             sensor_tier=sensing.tier,
             sensors=sensors,
             events_seen=pipeline.events_seen,

@@ -46,7 +46,8 @@ from daemon.sandbox.farewell import give_go
 from daemon.sandbox.host import HostState
 from daemon.sandbox.hostconfig import create_body, networked
 from daemon.sandbox.options import SandboxOptions
-from daemon.sandbox.preparation import ImageMoved, Request, prepare, take_over, together
+from daemon.sandbox.pool import SPARE_LABEL, Pool, Spare, order
+from daemon.sandbox.preparation import ImageMoved, Request, awaken, prepare, take_over, together
 from daemon.sandbox.profile import Profile, Profiles
 from daemon.sandbox.pulling import Pulls
 from daemon.sandbox.report import SecurityReport
@@ -55,6 +56,9 @@ from daemon.sandbox.sandbox import Registry, Sandbox, State
 from daemon.sandbox.supervision import supervise
 from daemon.sandbox.validator import SecurityValidator
 from daemon.sandbox.watcher import Unwatched, Watcher
+
+ROOT = Actor(uid=0, gid=0, pid=os.getpid())
+"""The daemon itself."""
 
 log = structlog.get_logger()
 
@@ -92,6 +96,7 @@ class Executor:
         self.watcher: Watcher = Unwatched()
         self.records = AdoptionRecords(audit.path.parent.parent / "sandboxes")
         self.tasks: asyncio.TaskGroup | None = None
+        self.pool = Pool(engine, self._spare_request)
         self.on_ended: Callable[[Sandbox, ExecutionResult], None] = lambda *_: None
         # Two daemons may share an engine: each ends only what it made itself.
         self._instance = instance(audit.path)
@@ -202,11 +207,23 @@ class Executor:
                     return subject, report, True
         return *await self.assess(options), False
 
+    async def _spare_request(self, options: SandboxOptions) -> Request:
+        """Raises PolicyError, EngineError."""
+        subject, report = await self.assess(options)
+        if report.blocked:
+            raise ExecutionBlocked(report)
+        sandbox_id = secrets.token_hex(8)
+        trail = _of_judged(Trail(self.audit, sandbox_id, sandbox_id, ROOT), report)
+        return Request(subject, report, ROOT, trail, self._labels(trail), {})
+
     async def _live(self, request: Request, launched: asyncio.Future[Sandbox]) -> None:
         """A sandbox from its judgement to its result. Never raises: one's trouble is not another's."""
         try:
             try:
-                await self._run(request, launched)
+                if (spare := self.pool.take(request.subject)) is None:
+                    await self._run(request, launched)
+                else:
+                    await self._run_spare(_as(request, spare), spare, launched)
             except ImageMoved:
                 self.host.forget_image(request.subject.options.image)
                 await self._run(await self._judged_anew(request), launched)
@@ -220,12 +237,28 @@ class Executor:
     async def _run(self, request: Request, launched: asyncio.Future[Sandbox]) -> None:
         async with AsyncExitStack() as cleanup, _failure_recorded(request.trail), together() as tasks:
             sandbox = await prepare(self.engine, self.watcher, self.records, request, cleanup, tasks)
-            sandbox.started_s = time.monotonic()
-            give_go(sandbox.pid, sandbox.pidfd)
-            cleanup.pop_all()
-            self.registry.add(sandbox)
-            launched.set_result(sandbox)
+            self._let_go(sandbox, cleanup, launched)
             await self._supervise(sandbox)
+
+    async def _run_spare(self, request: Request, spare: Spare, launched: asyncio.Future[Sandbox]) -> None:
+        tracing.describe(span_attributes.asked_for(request.trail, request.subject.options))
+        async with spare.cleanup as cleanup, _failure_recorded(request.trail):
+            sandbox = await awaken(self.engine, self.watcher, self.records, request, spare.sandbox, cleanup)
+            self._let_go(sandbox, cleanup, launched, order(request.subject))
+            await self._supervise(sandbox)
+
+    def _let_go(
+        self,
+        sandbox: Sandbox,
+        cleanup: AsyncExitStack,
+        launched: asyncio.Future[Sandbox],
+        order: bytes = b"",
+    ) -> None:
+        sandbox.started_s = time.monotonic()
+        give_go(sandbox.pid, sandbox.pidfd, order)
+        cleanup.pop_all()
+        self.registry.add(sandbox)
+        launched.set_result(sandbox)
 
     def _labels(self, trail: Trail) -> dict[str, str]:
         return {LABEL: trail.sandbox_id, SESSION_LABEL: trail.session_id, INSTANCE_LABEL: self._instance}
@@ -312,6 +345,9 @@ class Executor:
             if self.registry.get(sandbox_id) is not None:
                 continue
             record = self.records.load(sandbox_id)
+            if record is None and SPARE_LABEL in container["Labels"]:
+                await self.engine.remove(container["Id"])
+                continue
             if record is None or not await self._adopt(record, container, unwatched_since):
                 await self._end_orphan(container)
         self.records.keep_only({sandbox.id for sandbox in self.registry})
@@ -351,6 +387,13 @@ class Executor:
         trail = Trail(self.audit, sandbox_id, session_id, image_digest=container.get("ImageID"))
         details = {"reason": "left by an earlier daemon, unwatched since"}
         await trail.record(EventType.EXECUTION_FAILED, Severity.MEDIUM, "killed", details)
+
+
+def _as(request: Request, spare: Spare) -> Request:
+    """Its container has its id already."""
+    sandbox_id = spare.sandbox.id
+    session_id = request.subject.options.session_id or sandbox_id
+    return replace(request, trail=replace(request.trail, sandbox_id=sandbox_id, session_id=session_id))
 
 
 def _of_judged(trail: Trail, report: SecurityReport) -> Trail:

@@ -12,12 +12,23 @@ import asyncio
 import os
 import select
 from collections.abc import Callable
+from contextlib import suppress
 
 from daemon.errors import EngineError
 from daemon.sandbox import init
 
 READY_DEADLINE_S = 30.0
+IN_PLACE_DEADLINE_S = 5.0
 POLL_INTERVAL_S = 0.0005
+
+
+async def in_place(pid: int, pidfd: int) -> None:
+    """Returns once our init is what it runs: the engine's start may be through a moment earlier.
+
+    Whatever it runs at the deadline is for the attestation to judge. Raises EngineError or OSError: it ended.
+    """
+    with suppress(TimeoutError):
+        await _until(lambda: _program(pid) == init.MOUNT_POINT, pidfd, IN_PLACE_DEADLINE_S)
 
 
 async def ready(pid: int, pidfd: int) -> None:
@@ -25,11 +36,19 @@ async def ready(pid: int, pidfd: int) -> None:
 
     It makes them within a fraction of a millisecond, and no event tells.
     """
-    async with asyncio.timeout(READY_DEADLINE_S):
-        while not awaits_go(pid):
+    await _until(lambda: awaits_go(pid), pidfd, READY_DEADLINE_S)
+
+
+async def _until(condition: Callable[[], bool], pidfd: int, deadline_s: float) -> None:
+    async with asyncio.timeout(deadline_s):
+        while not condition():
             if _ended(pidfd):
                 raise EngineError("the sandbox's first process ended before its program could run")
             await asyncio.sleep(POLL_INTERVAL_S)
+
+
+def _program(pid: int) -> str:
+    return os.readlink(f"/proc/{pid}/exe")  # noqa: PTH115  # no path
 
 
 def awaits_go(pid: int) -> bool:
@@ -40,8 +59,8 @@ def awaits_go(pid: int) -> bool:
         return False
 
 
-def give_go(pid: int, pidfd: int) -> None:
-    """Its program runs. Raises EngineError: the process has ended.
+def give_go(pid: int, pidfd: int, order: bytes = b"") -> None:
+    """Its program runs; `order` tells it to a spare. Raises EngineError: the process has ended.
 
     Past the engine, on whose way a byte of input takes a millisecond.
     """
@@ -50,7 +69,7 @@ def give_go(pid: int, pidfd: int) -> None:
         with os.fdopen(descriptor, "wb", buffering=0) as pipe:
             if _ended(pidfd):
                 raise ProcessLookupError
-            pipe.write(init.GO)  # it lives: what was opened by its number was its own
+            pipe.write(init.GO + order)  # it lives: what was opened by its number was its own
     except OSError as error:
         raise EngineError("the sandbox ended before its program could run: launch it again") from error
 

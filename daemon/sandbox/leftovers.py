@@ -36,9 +36,9 @@ async def remove_leftovers(executor: Executor) -> None:
 async def _remove(executor: Executor) -> None:
     engine: Engine = executor.engine
     for container in await engine.managed(instance(executor.audit.path)):
-        if not is_leftover(container, executor.registry, time.time()):
-            continue
         sandbox_id = container["Labels"][LABEL]
+        if executor.pool.holds(sandbox_id) or not is_leftover(container, executor.registry, time.time()):
+            continue
         await engine.remove(container["Id"])
         executor.records.remove(sandbox_id)
         session_id = container["Labels"].get(SESSION_LABEL, "")

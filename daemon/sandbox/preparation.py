@@ -28,7 +28,7 @@ from daemon.sandbox.checks import Subject
 from daemon.sandbox.clock import timed
 from daemon.sandbox.engine import Engine
 from daemon.sandbox.expected import of_launched
-from daemon.sandbox.farewell import Farewell, awaits_go, ready
+from daemon.sandbox.farewell import Farewell, awaits_go, in_place, ready
 from daemon.sandbox.first_process import first_pid
 from daemon.sandbox.hostconfig import WORKSPACE
 from daemon.sandbox.options import SandboxOptions
@@ -92,36 +92,89 @@ async def prepare(
     The start call is still under way in `tasks` when this returns: the engine ends it milliseconds after
     our init is in its place, and by then the runtime has applied all that it will ever apply.
     """
-    subject, durations_ms, begun = request.subject, request.durations_ms, asyncio.Event()
     # Before the caller knows of it: who has an id finds its sandbox again after a crash.
     cleanup.callback(records.remove, request.trail.sandbox_id)
     saving = tasks.create_task(asyncio.to_thread(_save, records, request))
-    with timed(durations_ms, "create"), tracing.span("sandbox.create") as span:
+    begun = await begin(engine, watcher, request, cleanup, tasks)
+    recording = tasks.create_task(record_start(engine, request, begun.container))
+    sandbox = await admit(engine, watcher, request, begun, cleanup)
+    if request.subject.egress is not None:
+        await watcher.confine(begun.container, sandbox.pid, request.subject.egress)
+    if request.subject.options.files:
+        await asyncio.to_thread(_write_files, sandbox.workspace, request.subject.options)
+    await recording
+    await saving
+    return sandbox
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A container whose start is under way, and what is asked about it meanwhile."""
+
+    container: str
+    terminal: Stream | None
+    starting: asyncio.Task[None]
+    identifying: asyncio.Task[str]
+    arrived: asyncio.Event
+    """Set once its first process is known."""
+
+
+async def begin(
+    engine: Engine, watcher: Watcher, request: Request, cleanup: AsyncExitStack, tasks: asyncio.TaskGroup
+) -> Begun:
+    with timed(request.durations_ms, "create"), tracing.span("sandbox.create") as span:
         container = await _create(engine, request, cleanup)
         span.set_attributes({"container.id": container, "container.runtime.name": "docker"})
         terminal = await _terminal(engine, request, container, cleanup)
+    arrived = asyncio.Event()
+    starting = tasks.create_task(_start(engine, container, arrived))
+    await asyncio.sleep(0)  # it is on its way: the rest is done in time, which takes the engine long
+    watcher.expect(_expected(request, container))
+    cleanup.push_async_callback(watcher.ended, container)
+    identifying = tasks.create_task(engine.image_of(container))
+    return Begun(container, terminal, starting, identifying, arrived)
+
+
+async def admit(
+    engine: Engine, watcher: Watcher, request: Request, begun: Begun, cleanup: AsyncExitStack
+) -> Sandbox:
+    """Attested, and opened for use."""
+    container, durations_ms = begun.container, request.durations_ms
     with timed(durations_ms, "start"), tracing.span("sandbox.start"):
-        starting = tasks.create_task(_start(engine, container, begun))
-        await asyncio.sleep(0)  # it is on its way: the rest is done in time, which takes the engine long
-        watcher.expect(_expected(request, container))
-        cleanup.push_async_callback(watcher.ended, container)
-        identifying = tasks.create_task(engine.image_of(container))
-        recording = tasks.create_task(_record_start(engine, request, container))
-        pid = await _first_process(engine, watcher.began(container), starting, container, subject)
-        begun.set()
-    with timed(durations_ms, "attest"), tracing.span("sandbox.attest"):
-        with _alive():
-            first = _first(pid, cleanup)
-            await _attest(request, container, first, await identifying)
-            await ready(pid, first.pidfd)
-            sandbox = _open(request, container, first, terminal, cleanup)
-        if subject.egress is not None:
-            await watcher.confine(container, pid, subject.egress)
-        if subject.options.files:
-            await asyncio.to_thread(_write_files, sandbox.workspace, subject.options)
-        await recording
-        await saving
-    return sandbox
+        pid = await _first_process(engine, watcher.began(container), begun, request.subject)
+        begun.arrived.set()
+    with timed(durations_ms, "attest"), tracing.span("sandbox.attest"), _alive():
+        first = _first(pid, cleanup)
+        await in_place(pid, first.pidfd)
+        await _attest(request, container, first, await begun.identifying)
+        await ready(pid, first.pidfd)
+        return _open(request, container, first, begun.terminal, cleanup)
+
+
+async def awaken(
+    engine: Engine,
+    watcher: Watcher,
+    records: AdoptionRecords,
+    request: Request,
+    spare: Sandbox,
+    cleanup: AsyncExitStack,
+) -> Sandbox:
+    """A spare becomes the sandbox that was asked for, attested anew: only the go is missing.
+
+    Raises EngineError: it has ended.
+    """
+    container = spare.container_id
+    cleanup.callback(records.remove, request.trail.sandbox_id)
+    watcher.expect(_expected(request, container))
+    async with together() as tasks:
+        tasks.create_task(asyncio.to_thread(_save, records, request))
+        tasks.create_task(record_start(engine, request, container, spare=True))
+        with timed(request.durations_ms, "attest"), tracing.span("sandbox.attest"), _alive():
+            first = _First(spare.pid, spare.pidfd, spare.cgroup, spare.cgroup.limits())
+            await _attest(request, container, first, request.subject.image.id)
+        if request.subject.options.files:
+            await asyncio.to_thread(_write_files, spare.workspace, request.subject.options)
+    return _sandbox(request, container, first, (spare.stream, spare.workspace, spare.farewell))
 
 
 async def take_over(
@@ -192,20 +245,20 @@ async def _create(engine: Engine, request: Request, cleanup: AsyncExitStack) -> 
     return container
 
 
-async def _start(engine: Engine, container: str, begun: asyncio.Event) -> None:
+async def _start(engine: Engine, container: str, arrived: asyncio.Event) -> None:
     """Once init is in, the engine's trouble with its own answer is no longer the sandbox's."""
     try:
         await engine.start(container)
     except EngineError as error:
-        if not begun.is_set():
+        if not arrived.is_set():
             raise
         log.warning("the engine failed a start that had happened", container=container, reason=str(error))
 
 
-async def _record_start(engine: Engine, request: Request, container: str) -> None:
+async def record_start(engine: Engine, request: Request, container: str, *, spare: bool = False) -> None:
     """Raises ImageMoved: then nothing is said to have started."""
     await _confirm(engine, request)
-    details = _started(request, container)
+    details = _started(request, container) | ({"spare": True} if spare else {})
     await request.trail.record(EventType.EXECUTION_STARTED, Severity.LOW, "allowed", details)
 
 
@@ -227,13 +280,7 @@ def _save(records: AdoptionRecords, request: Request) -> None:
         log.warning("sandbox could not be adopted later", sandbox_id=record.sandbox_id, reason=str(error))
 
 
-async def _first_process(
-    engine: Engine,
-    began: asyncio.Future[int],
-    starting: asyncio.Task[None],
-    container: str,
-    subject: Subject,
-) -> int:
+async def _first_process(engine: Engine, began: asyncio.Future[int], begun: Begun, subject: Subject) -> int:
     """Its pid, from the sensor that saw our init take its place, or where none did from the engine.
 
     The sensor is 2 ms ahead, and from then on the process is what it will be: it may be looked at.
@@ -243,13 +290,13 @@ async def _first_process(
         if not began.done():
             began.set_result(UNSEEN)
 
-    starting.add_done_callback(started)
+    begun.starting.add_done_callback(started)
     if (seen := await began) != UNSEEN:
         return seen
-    await starting
-    if (pid := first_pid(container, subject.engine)) is not None:
+    await begun.starting
+    if (pid := first_pid(begun.container, subject.engine)) is not None:
         return pid
-    return int((await engine.inspect(container))["State"]["Pid"])
+    return int((await engine.inspect(begun.container))["State"]["Pid"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +323,16 @@ def _open(
     options, pid = request.subject.options, first.pid
     stream = terminal or Pipes(pid)
     cleanup.push_async_callback(stream.close)
+    workspace = cleanup.enter_context(Workspace.open(pid, WORKSPACE, options.user, options.group))
+    farewell = cleanup.enter_context(closing(Farewell(pid)))
+    return _sandbox(request, container, first, (stream, workspace, farewell))
+
+
+def _sandbox(
+    request: Request, container: str, first: _First, opened: tuple[Stream, Workspace, Farewell]
+) -> Sandbox:
+    options = request.subject.options
+    stream, workspace, farewell = opened
     return Sandbox(
         id=request.trail.sandbox_id,
         session_id=request.trail.session_id,
@@ -284,13 +341,13 @@ def _open(
         trail=request.trail,
         report=request.report,
         container_id=container,
-        pid=pid,
+        pid=first.pid,
         stream=stream,
-        workspace=cleanup.enter_context(Workspace.open(pid, WORKSPACE, options.user, options.group)),
+        workspace=workspace,
         cgroup=first.cgroup,
         limits=first.limits,
         pidfd=first.pidfd,
-        farewell=cleanup.enter_context(closing(Farewell(pid))),
+        farewell=farewell,
         output=OutputLog(options.limits.output),
         durations_ms=request.durations_ms,
         ended_by_throttling=request.subject.profile.on_throttling.value == "kill",

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
+from select import PIPE_BUF
 
 import pytest
 
@@ -100,16 +101,40 @@ class TestHandshake:
             assert process.communicate(timeout=DEADLINE_S) == (b"", b"")
         assert process.returncode == 125
 
-    def test_without_a_command_it_is_never_ready(self, program: Path) -> None:
-        done = subprocess.run([str(program)], capture_output=True, check=False)
-        assert (done.returncode, done.stdout, done.stderr) == (125, b"", b"")
-
     def test_what_follows_is_the_commands_to_the_last_byte(self, program: Path) -> None:
         content = os.urandom(1 << 20) + b"go\n\x06"
         assert run(program, "cat", given=content) == (0, content, b"")
 
     def test_the_command_may_get_no_input_at_all(self, program: Path) -> None:
         assert run(program, "cat") == (0, b"", b"")
+
+
+class TestSpare:
+    """It is given no program: that comes with the go."""
+
+    def test_it_runs_what_it_is_told(self, program: Path) -> None:
+        told = b"4\0sh\0-c\0echo $0 $A $PATH; cat\0a  b\nc\0A=1 2\0PATH=/bin:/usr/bin\0"
+        output = b"a b c 1 2 /bin:/usr/bin\ngiven"
+        assert run(program, word=init.GO + told, given=b"given") == (0, output, b"")
+
+    def test_its_status_is_the_commands(self, program: Path) -> None:
+        assert run(program, word=init.GO + b"3\0sh\0-c\0exit 7\0")[0] == 7
+        assert run(program, word=init.GO + b"1\0no-such-program\0")[0] == 127
+
+    def test_an_order_may_fill_the_pipes_atom(self, program: Path) -> None:
+        told = init.GO + b"2\0echo\0"
+        long = b"x" * (PIPE_BUF - len(told) - 1)
+        assert run(program, word=told + long + b"\0") == (0, long + b"\n", b"")
+
+    @pytest.mark.parametrize(
+        "told",
+        [b"", b"\0", b"0\0", b"0\0sh\0", b"2\0sh\0", b"-1\0sh\0", b"x\0sh\0", b"99999999999\0sh\0", b"sh\0"],
+    )
+    def test_what_is_no_order_is_refused(self, program: Path, told: bytes) -> None:
+        assert run(program, word=init.GO + told) == (125, b"", b"")
+
+    def test_who_has_a_program_takes_no_other(self, program: Path) -> None:
+        assert run(program, "echo", "own", word=init.GO + b"1\0true\0") == (125, b"", b"")
 
 
 class TestExit:

@@ -1,12 +1,13 @@
 /*
  * Pid 1 of every sandbox: waits for its go, runs the command, reaps, forwards signals.
  *
- *   container-kit-init PROGRAM [ARGUMENT...]
+ *   container-kit-init [PROGRAM [ARGUMENT...]]
  *
  * Five pipes are opened from outside, by /proc/PID/fd/N (proc_pid_fd(5)), past the engine and its delays; once there
  * is a 14 there are all. 11, 12, 13: the other ends of the command's stdin, stdout and stderr. On a terminal, which
  * is the engine's, there are none of these. 14: "go\n" written to it lets the command run; anything else, or nothing
- * within GO_DEADLINE_MS, exits 125. 15: who has opened it reads a byte when the command has ended, and we stay until
+ * within a deadline, exits 125. Who was given no program reads it there as well, in the same write: strings, each with
+ * its NUL: how many arguments, the arguments, then variables for the environment. 15: who has opened it reads a byte when the command has ended, and we stay until
  * it closes the pipe, or for a second: the cgroup goes with its last process, and with it what the kernel counted
  * there.
  *
@@ -17,18 +18,22 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* More than the daemon allows itself: none is left that could give the go. */
 #ifndef GO_DEADLINE_MS
-#define GO_DEADLINE_MS 120000 /* more than the daemon allows itself: none is left that could give it */
+#define GO_DEADLINE_MS 120000
 #endif
+#define SPARE_DEADLINE_MS 3600000
 
 enum { REFUSED = 125, CANNOT_RUN = 126, NOT_FOUND = 127, BY_SIGNAL = 128 };
 enum { INPUT = 11, OUTPUT, ERRORS, GO, FAREWELL, FAREWELL_MS = 1000 };
@@ -72,19 +77,39 @@ static void leave(int status)
 	_exit(status);
 }
 
-static void wait_for_go(void)
+/* The program and its arguments, of strings of which the first says how many these are; the rest are variables. */
+static char **read_order(char *order, char *end)
 {
+	static char *arguments[PIPE_BUF];
+	int wanted = atoi(order), count = 0;
+
+	for (char *at = order + strlen(order) + 1; at < end; at += strlen(at) + 1)
+		if (count < wanted)
+			arguments[count++] = at;
+		else if (putenv(at) != 0)
+			_exit(REFUSED);
+	if (count < 1 || count < wanted)
+		_exit(REFUSED);
+	return arguments;
+}
+
+/* The command that may run. One read has all: what is not longer than PIPE_BUF is written at once (pipe(7)). */
+static char **wait_for_go(char **command)
+{
+	static char word[PIPE_BUF + 1];
 	int writer = open_pipe(GO, READING); /* held: without any the pipe would read as ended */
 	struct pollfd go = { .fd = GO, .events = POLLIN };
-	char word[4];
+	ssize_t size;
 
-	if (poll(&go, 1, GO_DEADLINE_MS) != 1)
+	if (poll(&go, 1, *command ? GO_DEADLINE_MS : SPARE_DEADLINE_MS) != 1)
 		_exit(REFUSED);
-	if (read(GO, word, sizeof(word)) != 3 || memcmp(word, "go\n", 3) != 0)
+	size = read(GO, word, PIPE_BUF);
+	if (size < 3 || memcmp(word, "go\n", 3) != 0 || (*command && size > 3))
 		_exit(REFUSED);
 	close(writer);
 	close(GO);
 	close(INPUT); /* whoever writes to it has opened it: with its end the input ends */
+	return *command ? command : read_order(word + 3, word + size);
 }
 
 static int cannot_run(const char *command, int error)
@@ -143,22 +168,23 @@ static void forward(pid_t command, int number)
 int main(int argc, char **argv)
 {
 	sigset_t all;
+	char **line;
 	pid_t command;
 
-	if (argc < 2)
+	if (argc < 1)
 		return REFUSED;
 	prctl(PR_SET_DUMPABLE, 0); /* the command has our uid: it must not trace or read us */
 	open_streams();
 	close(open_pipe(FAREWELL, WRITING));
-	wait_for_go();
+	line = wait_for_go(argv + 1);
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	signal(SIGCHLD, SIG_DFL); /* inherited as ignored, it would hide every exit status */
 	command = fork();
 	if (command < 0)
-		leave(cannot_run(argv[1], errno));
+		leave(cannot_run(line[0], errno));
 	if (command == 0)
-		run(argv + 1);
+		run(line);
 	/* Who closes a pipe's last end must be noticed at the other, so we hold none. */
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
 		close(fd);

@@ -1,0 +1,181 @@
+"""Spares: sandboxes that were created, started and attested ahead, each for one use.
+
+A launch that asks for what one of them is, but for its command and variables, becomes that one: it is judged,
+attested and recorded as any other, and waits for no engine. What cannot be had so is launched as ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import select
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import structlog
+
+from daemon.errors import EngineError, PolicyError
+from daemon.sandbox import init
+from daemon.sandbox.checks import Subject
+from daemon.sandbox.engine import SESSION_LABEL, Engine
+from daemon.sandbox.options import SandboxOptions
+from daemon.sandbox.preparation import Request, admit, begin, together
+from daemon.sandbox.sandbox import Sandbox
+from daemon.sandbox.watcher import Watcher
+
+SPARE_LABEL = "container-kit.spare"
+INTERVAL_S = 30.0
+REST_S = 0.2
+"""Who has just taken one has its first output by then."""
+MAX_AGE_S = 1800.0
+"""Its init would wait for twice as long."""
+_OF_A_LAUNCH = ("Cmd", "Env", "Labels")
+
+log = structlog.get_logger()
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """`count` spares of what these options ask for; their command does not matter."""
+
+    options: SandboxOptions
+    count: int
+
+
+@dataclass(eq=False)
+class Spare:
+    """It is its taker's from then on, with all that `cleanup` undoes."""
+
+    sandbox: Sandbox
+    key: Key
+    cleanup: AsyncExitStack
+    made_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def usable(self) -> bool:
+        poll = select.poll()
+        poll.register(self.sandbox.pidfd, select.POLLIN)
+        return not poll.poll(0) and time.monotonic() - self.made_s < MAX_AGE_S
+
+
+def key_of(subject: Subject) -> Key | None:
+    """What a spare must be to become this; None where none can be."""
+    options = subject.options
+    if options.mounts or options.labels or options.tty or subject.egress is not None:
+        return None
+    if len(init.GO) + len(order(subject)) > select.PIPE_BUF:
+        return None
+    rest = {name: value for name, value in subject.body.items() if name not in _OF_A_LAUNCH}
+    return subject.profile.digest, json.dumps(rest)
+
+
+def order(subject: Subject) -> bytes:
+    """What init.c reads behind the go."""
+    command, variables = subject.body["Cmd"], subject.body["Env"]
+    return b"".join(f"{part}\0".encode() for part in (len(command), *command, *variables))
+
+
+class Pool:
+    """`request` judges options as a launch does. Raises PolicyError, EngineError."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        request: Callable[[SandboxOptions], Awaitable[Request]],
+    ) -> None:
+        self.wanted: list[Wanted] = []
+        self._engine = engine
+        self._request = request
+        self._spares: defaultdict[int, list[Spare]] = defaultdict(list)
+        """By the place in `wanted`."""
+        self._making: set[str] = set()
+        self._taken = asyncio.Event()
+        self._problems: dict[int, str] = {}
+
+    @property
+    def count(self) -> int:
+        """Those that can be taken."""
+        return sum(len(spares) for spares in self._spares.values())
+
+    def holds(self, sandbox_id: str) -> bool:
+        mine = (spare.sandbox.id for spares in self._spares.values() for spare in spares)
+        return sandbox_id in self._making or sandbox_id in mine
+
+    def take(self, subject: Subject) -> Spare | None:
+        """It is out of the pool, and another will be made."""
+        if not any(self._spares.values()) or (key := key_of(subject)) is None:
+            return None
+        for spares in self._spares.values():
+            for spare in spares:
+                if spare.key == key and spare.usable:
+                    spares.remove(spare)
+                    self._taken.set()
+                    return spare
+        return None
+
+    async def run(self, watcher: Watcher) -> None:
+        """For as long as the daemon runs; then none is left."""
+        try:
+            while self.wanted:
+                self._taken.clear()
+                for place, wanted in enumerate(self.wanted):
+                    await self._fill(place, wanted, watcher)
+                await self._next_turn()
+        finally:
+            for spares in self._spares.values():
+                await _end(spares, lambda _: True)
+
+    async def _next_turn(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(INTERVAL_S):
+                await self._taken.wait()
+                await asyncio.sleep(REST_S)
+
+    async def _fill(self, place: int, wanted: Wanted, watcher: Watcher) -> None:
+        """Those that are no longer what is asked for go: another image has the name, or they have ended."""
+        spares, problem = self._spares[place], ""
+        try:
+            request = await self._request(wanted.options)
+            key = key_of(request.subject)
+            await _end(spares, lambda spare: spare.key != key or not spare.usable)
+            if key is not None and len(spares) < wanted.count:
+                spares.append(await self._made(request, key, watcher))
+                self._taken.set()  # until there are enough
+        except (PolicyError, EngineError) as error:
+            problem = str(error)
+        if problem and problem != self._problems.get(place):
+            log.warning("no spare", image=wanted.options.image, reason=problem)
+        self._problems[place] = problem
+
+    async def _made(self, request: Request, key: Key, watcher: Watcher) -> Spare:
+        request = _without_command(request)
+        self._making.add(request.trail.sandbox_id)
+        try:
+            async with AsyncExitStack() as cleanup, together() as tasks:
+                begun = await begin(self._engine, watcher, request, cleanup, tasks)
+                sandbox = await admit(self._engine, watcher, request, begun, cleanup)
+                kept = cleanup.pop_all()
+        finally:
+            self._making.discard(request.trail.sandbox_id)
+        return Spare(sandbox, key, kept)
+
+
+def _without_command(request: Request) -> Request:
+    """Labelled as a spare: one that a killed daemon leaves is no launch that failed."""
+    body: dict[str, Any] = {**request.subject.body, "Cmd": []}
+    labels = {name: value for name, value in request.labels.items() if name != SESSION_LABEL}
+    return replace(
+        request, subject=replace(request.subject, body=body), labels=labels | {SPARE_LABEL: "true"}
+    )
+
+
+async def _end(spares: list[Spare], ends: Callable[[Spare], bool]) -> None:
+    for spare in [spare for spare in spares if ends(spare)]:
+        spares.remove(spare)
+        await spare.cleanup.aclose()
