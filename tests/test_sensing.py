@@ -72,10 +72,11 @@ def lacking(monkeypatch: pytest.MonkeyPatch, name: str, error: Exception) -> Non
 
 async def test_detached_by_somebody_else_it_is_told_and_comes_back() -> None:
     """And an engine that is down at the start costs no sensor: both of its layouts are watched."""
+    before = links_of_cgroups()
     async with watched() as made:
         health = made.sensing.health["ebpf"]
         assert made.sensing.tier in {Tier.EBPF, Tier.LSM}
-        stolen = min(links_of_cgroups())
+        stolen = min(links_of_cgroups() - before)
         detach(stolen)
         await eventually(lambda: made.failures)
         assert [found.severity for found in made.found] == ["critical"]

@@ -23,7 +23,7 @@ from daemon.sandbox import init
 from daemon.sandbox.checks import Subject
 from daemon.sandbox.engine import SESSION_LABEL, Engine
 from daemon.sandbox.options import SandboxOptions
-from daemon.sandbox.preparation import Request, admit, begin, together
+from daemon.sandbox.preparation import Request, admit, arrival, begin, together
 from daemon.sandbox.sandbox import Sandbox
 from daemon.sandbox.watcher import Watcher
 
@@ -159,7 +159,8 @@ class Pool:
         try:
             async with AsyncExitStack() as cleanup, together() as tasks:
                 begun = await begin(self._engine, watcher, request, cleanup, tasks)
-                sandbox = await admit(self._engine, watcher, request, begun, cleanup)
+                pid = await arrival(self._engine, watcher, request, begun)
+                sandbox = await admit(request, begun, pid, cleanup)
                 kept = cleanup.pop_all()
         finally:
             self._making.discard(request.trail.sandbox_id)

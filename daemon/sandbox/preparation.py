@@ -96,8 +96,10 @@ async def prepare(
     cleanup.callback(records.remove, request.trail.sandbox_id)
     saving = tasks.create_task(asyncio.to_thread(_save, records, request))
     begun = await begin(engine, watcher, request, cleanup, tasks)
-    recording = tasks.create_task(record_start(engine, request, begun.container))
-    sandbox = await admit(engine, watcher, request, begun, cleanup)
+    with timed(request.durations_ms, "start"), tracing.span("sandbox.start"):
+        recording = tasks.create_task(record_start(engine, request, begun.container))
+        pid = await arrival(engine, watcher, request, begun)
+    sandbox = await admit(request, begun, pid, cleanup)
     if request.subject.egress is not None:
         await watcher.confine(begun.container, sandbox.pid, request.subject.egress)
     if request.subject.options.files:
@@ -135,20 +137,21 @@ async def begin(
     return Begun(container, terminal, starting, identifying, arrived)
 
 
-async def admit(
-    engine: Engine, watcher: Watcher, request: Request, begun: Begun, cleanup: AsyncExitStack
-) -> Sandbox:
-    """Attested, and opened for use."""
-    container, durations_ms = begun.container, request.durations_ms
-    with timed(durations_ms, "start"), tracing.span("sandbox.start"):
-        pid = await _first_process(engine, watcher.began(container), begun, request.subject)
-        begun.arrived.set()
-    with timed(durations_ms, "attest"), tracing.span("sandbox.attest"), _alive():
+async def arrival(engine: Engine, watcher: Watcher, request: Request, begun: Begun) -> int:
+    """The pid of its first process, once there is one."""
+    pid = await _first_process(engine, watcher.began(begun.container), begun, request.subject)
+    begun.arrived.set()
+    return pid
+
+
+async def admit(request: Request, begun: Begun, pid: int, cleanup: AsyncExitStack) -> Sandbox:
+    """Attested, and opened for use. Raises AttestationError, EngineError."""
+    with timed(request.durations_ms, "attest"), tracing.span("sandbox.attest"), _alive():
         first = _first(pid, cleanup)
         await in_place(pid, first.pidfd)
-        await _attest(request, container, first, await begun.identifying)
+        await _attest(request, begun.container, first, await begun.identifying)
         await ready(pid, first.pidfd)
-        return _open(request, container, first, begun.terminal, cleanup)
+        return _open(request, begun.container, first, begun.terminal, cleanup)
 
 
 async def awaken(

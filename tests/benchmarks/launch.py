@@ -1,7 +1,7 @@
 """`make bench`: launch overhead against the bare Engine API, interleaved, and the cost of validation.
 
-Both sides run the same image, command, limits and seccomp list. First byte: from the request to the first
-byte of the program's output. Prints one line of JSON last.
+All run the same image, command, limits and seccomp list: launched anew, from a spare that waits, and by the
+engine alone. First byte: from the request to the first byte of the program's output. Prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ IMAGE = "container-kit-bench:local"
 ENGINE = Path("/var/run/docker.sock")
 COMMAND = ["/bin/echo", "hi"]
 WARM_UP = 3
+SPARE = f'[[spares]]\nimage = "{IMAGE}"\nprofile = "strict"\n'
 
 
 async def ours(session: aiohttp.ClientSession, body: dict[str, Any]) -> float:
@@ -66,6 +67,14 @@ async def bare(engine: Engine, session: aiohttp.ClientSession, body: dict[str, A
     async with session.delete(f"/v1.41/containers/{container}?force=1&v=1") as response:
         response.raise_for_status()
     return elapsed_ms
+
+
+async def a_spare_waits(session: aiohttp.ClientSession) -> None:
+    while True:
+        async with session.get("/healthz") as response:
+            if (await response.json())["spares"] == 1:
+                return
+        await asyncio.sleep(0.02)
 
 
 async def begin(session: aiohttp.ClientSession, container: str) -> None:
@@ -103,24 +112,32 @@ async def measure(running: Daemon, rounds: int) -> dict[str, float]:
     body["HostConfig"] = {**body["HostConfig"], "Mounts": []}
     del body["HostConfig"]["CgroupParent"]  # there the daemon would take it for a sandbox, and look at it
     request = {"image": IMAGE, "command": COMMAND, "profile": "strict"}
-    with_daemon, without = [], []
+    anew = {**request, "labels": {"of": "none"}}  # what no spare has
+    with_daemon, from_spare, without = [], [], []
     async with (
         aiohttp.ClientSession("http://d", connector=aiohttp.UnixConnector(str(running.socket))) as api,
         aiohttp.ClientSession("http://d", connector=aiohttp.UnixConnector(str(ENGINE))) as direct,
     ):
         for number in range(rounds + WARM_UP):
-            pair = (await ours(api, request), await bare(engine, direct, body))
+            times = await ours(api, anew), await bare(engine, direct, body)
+            await a_spare_waits(api)
+            spare = await ours(api, request)
             if number >= WARM_UP:
-                with_daemon.append(pair[0])
-                without.append(pair[1])
+                with_daemon.append(times[0])
+                without.append(times[1])
+                from_spare.append(spare)
+            await a_spare_waits(api)  # and none is made while the others are timed
     validations = await validations_ms(judged, 500)
     await engine.close()
     return {
         "rounds": rounds,
         "ours_p50_ms": quantile(with_daemon, 0.5),
+        "spare_p50_ms": quantile(from_spare, 0.5),
         "bare_p50_ms": quantile(without, 0.5),
         "ratio_p50": round(statistics.median(with_daemon) / statistics.median(without), 3),
+        "spare_ratio_p50": round(statistics.median(from_spare) / statistics.median(without), 3),
         "ours_p90_ms": quantile(with_daemon, 0.9),
+        "spare_p90_ms": quantile(from_spare, 0.9),
         "bare_p90_ms": quantile(without, 0.9),
         "validate_p50_ms": quantile(validations, 0.5),
         "validate_p99_ms": quantile(validations, 0.99),
@@ -129,7 +146,7 @@ async def measure(running: Daemon, rounds: int) -> dict[str, float]:
 
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 40
-    with tempfile.TemporaryDirectory() as folder, imported(IMAGE), daemon(Path(folder)) as running:
+    with tempfile.TemporaryDirectory() as folder, imported(IMAGE), daemon(Path(folder), SPARE) as running:
         print(json.dumps(asyncio.run(measure(running, rounds))))
 
 
