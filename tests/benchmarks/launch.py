@@ -34,6 +34,8 @@ IMAGE = "container-kit-bench:local"
 ENGINE = Path("/var/run/docker.sock")
 COMMAND = ["/bin/echo", "hi"]
 WARM_UP = 3
+REST_S = 0.1
+"""Before each: an engine has still to do with the one before."""
 SPARE = f'[[spares]]\nimage = "{IMAGE}"\nprofile = "strict"\n'
 
 
@@ -72,9 +74,10 @@ async def bare(engine: Engine, session: aiohttp.ClientSession, body: dict[str, A
 async def a_spare_waits(session: aiohttp.ClientSession) -> None:
     while True:
         async with session.get("/healthz") as response:
-            if (await response.json())["spares"] == 1:
-                return
-        await asyncio.sleep(0.02)
+            waits = (await response.json())["spares"] == 1
+        await asyncio.sleep(REST_S)
+        if waits:
+            return
 
 
 async def begin(session: aiohttp.ClientSession, container: str) -> None:
@@ -119,14 +122,15 @@ async def measure(running: Daemon, rounds: int) -> dict[str, float]:
         aiohttp.ClientSession("http://d", connector=aiohttp.UnixConnector(str(ENGINE))) as direct,
     ):
         for number in range(rounds + WARM_UP):
-            times = await ours(api, anew), await bare(engine, direct, body)
-            await a_spare_waits(api)
-            spare = await ours(api, request)
-            if number >= WARM_UP:
-                with_daemon.append(times[0])
-                without.append(times[1])
-                from_spare.append(spare)
             await a_spare_waits(api)  # and none is made while the others are timed
+            times_ms = [await ours(api, anew)]
+            await asyncio.sleep(REST_S)
+            times_ms.append(await bare(engine, direct, body))
+            await asyncio.sleep(REST_S)
+            times_ms.append(await ours(api, request))
+            if number >= WARM_UP:
+                for kept, time_ms in zip((with_daemon, without, from_spare), times_ms, strict=True):
+                    kept.append(time_ms)
     validations = await validations_ms(judged, 500)
     await engine.close()
     return {
