@@ -242,6 +242,10 @@ class Executor:
 
     async def _run_spare(self, request: Request, spare: Spare, launched: asyncio.Future[Sandbox]) -> None:
         tracing.describe(span_attributes.asked_for(request.trail, request.subject.options))
+        with self.pool.in_hand(spare.sandbox.id):
+            await self._awaken(request, spare, launched)
+
+    async def _awaken(self, request: Request, spare: Spare, launched: asyncio.Future[Sandbox]) -> None:
         async with spare.cleanup as cleanup, _failure_recorded(request.trail):
             sandbox = await awaken(self.engine, self.watcher, self.records, request, spare.sandbox, cleanup)
             self._let_go(sandbox, cleanup, launched, order(request.subject))

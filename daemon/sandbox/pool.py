@@ -11,14 +11,15 @@ import json
 import select
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
 
-from daemon.errors import EngineError, PolicyError
+from daemon import tracing
+from daemon.errors import EngineError
 from daemon.sandbox import init
 from daemon.sandbox.checks import Subject
 from daemon.sandbox.engine import SESSION_LABEL, Engine
@@ -82,7 +83,7 @@ def order(subject: Subject) -> bytes:
 
 
 class Pool:
-    """`request` judges options as a launch does. Raises PolicyError, EngineError."""
+    """`request` judges options as a launch does, and raises where it would be refused."""
 
     def __init__(
         self,
@@ -94,7 +95,7 @@ class Pool:
         self._request = request
         self._spares: defaultdict[int, list[Spare]] = defaultdict(list)
         """By the place in `wanted`."""
-        self._making: set[str] = set()
+        self._in_hand: set[str] = set()
         self._taken = asyncio.Event()
         self._problems: dict[int, str] = {}
 
@@ -104,8 +105,17 @@ class Pool:
         return sum(len(spares) for spares in self._spares.values())
 
     def holds(self, sandbox_id: str) -> bool:
-        mine = (spare.sandbox.id for spares in self._spares.values() for spare in spares)
-        return sandbox_id in self._making or sandbox_id in mine
+        """Also while it is made, and while it passes to whoever took it."""
+        waiting = (spare.sandbox.id for spares in self._spares.values() for spare in spares)
+        return sandbox_id in self._in_hand or sandbox_id in waiting
+
+    @contextmanager
+    def in_hand(self, sandbox_id: str) -> Iterator[None]:
+        self._in_hand.add(sandbox_id)
+        try:
+            yield
+        finally:
+            self._in_hand.discard(sandbox_id)
 
     def take(self, subject: Subject) -> Spare | None:
         """It is out of the pool, and another will be made."""
@@ -138,32 +148,34 @@ class Pool:
                 await asyncio.sleep(REST_S)
 
     async def _fill(self, place: int, wanted: Wanted, watcher: Watcher) -> None:
-        """Those that are no longer what is asked for go: another image has the name, or they have ended."""
-        spares, problem = self._spares[place], ""
+        """One more, or none; never raises: what stands against it is told once."""
+        problem = ""
         try:
-            request = await self._request(wanted.options)
-            key = key_of(request.subject)
-            await _end(spares, lambda spare: spare.key != key or not spare.usable)
-            if key is not None and len(spares) < wanted.count:
-                spares.append(await self._made(request, key, watcher))
-                self._taken.set()  # until there are enough
-        except (PolicyError, EngineError) as error:
-            problem = str(error)
+            with tracing.span("sandbox.spare", {"container.image.name": wanted.options.image}):
+                await self._add(self._spares[place], wanted, watcher)
+        except Exception as error:  # a spare's trouble is not the daemon's
+            problem = str(error) or type(error).__name__
         if problem and problem != self._problems.get(place):
             log.warning("no spare", image=wanted.options.image, reason=problem)
         self._problems[place] = problem
 
+    async def _add(self, spares: list[Spare], wanted: Wanted, watcher: Watcher) -> None:
+        """Those that are no longer what is asked for go: another image has the name, or they have ended."""
+        request = await self._request(wanted.options)
+        key = key_of(request.subject)
+        await _end(spares, lambda spare: spare.key != key or not spare.usable)
+        if key is not None and len(spares) < wanted.count:
+            spares.append(await self._made(request, key, watcher))
+            self._taken.set()  # until there are enough
+
     async def _made(self, request: Request, key: Key, watcher: Watcher) -> Spare:
         request = _without_command(request)
-        self._making.add(request.trail.sandbox_id)
-        try:
+        with self.in_hand(request.trail.sandbox_id):
             async with AsyncExitStack() as cleanup, together() as tasks:
                 begun = await begin(self._engine, watcher, request, cleanup, tasks)
                 pid = await arrival(self._engine, watcher, request, begun)
                 sandbox = await admit(request, begun, pid, cleanup)
                 kept = cleanup.pop_all()
-        finally:
-            self._making.discard(request.trail.sandbox_id)
         return Spare(sandbox, key, kept)
 
 
@@ -179,4 +191,7 @@ def _without_command(request: Request) -> Request:
 async def _end(spares: list[Spare], ends: Callable[[Spare], bool]) -> None:
     for spare in [spare for spare in spares if ends(spare)]:
         spares.remove(spare)
-        await spare.cleanup.aclose()
+        try:
+            await spare.cleanup.aclose()
+        except EngineError as error:  # it is looked for until it is gone: see is_leftover
+            log.warning("spare not removed", container=spare.sandbox.container_id, reason=str(error))
