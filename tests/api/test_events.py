@@ -127,8 +127,7 @@ def test_what_is_no_longer_remembered_is_said(tmp_path: Path, image: str) -> Non
         first.run(image, "true")
     last = (tmp_path / "state/audit/audit.jsonl").read_bytes().count(b"\n")
     with daemon(tmp_path) as second:
-        while second.newest() == last:  # it listens a moment before it records that it has started
-            time.sleep(0.01)
+        _await(lambda: len(events(second)) > 1)  # it listens a moment before it has recorded its start
         gap, *rest = events(second)
         assert (gap.id, gap.kind, gap.data) == (None, "GAP", {"first": 1, "last": last})
         assert [event.id for event in rest] == [last + 1]
