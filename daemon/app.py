@@ -50,6 +50,7 @@ from daemon.sandbox.leftovers import remove_leftovers
 from daemon.sandbox.options import SandboxOptions
 from daemon.sandbox.pool import Wanted
 from daemon.sandbox.profile import Profiles
+from daemon.sandbox.recovery import recover
 from daemon.sandbox.sandbox import Registry
 from daemon.settings import Settings, SpareSettings, settings_file
 from daemon.telemetry.telemetry import Telemetry
@@ -242,7 +243,7 @@ async def _tell_recovery(audit: AuditLog) -> None:
 
 async def _recover(executor: Executor) -> None:
     try:
-        await executor.recover(executor.audit.last_written)
+        await recover(executor)
     except EngineError as error:
         log.warning("engine not available yet", reason=str(error))
 

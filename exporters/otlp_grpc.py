@@ -12,7 +12,7 @@ from yarl import URL
 from daemon.audit.record import SecurityAuditEvent
 from daemon.errors import ConfigError, ExportError
 from exporters import Surroundings
-from exporters.otlp import OtlpOptions, authorization, check, request
+from exporters.otlp_logs import OtlpOptions, authorization, check, request
 
 METHOD = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 ABOUT_THE_BATCH = frozenset({grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE})

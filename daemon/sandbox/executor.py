@@ -11,7 +11,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from daemon.audit.trail import Trail
 from daemon.errors import (
     AttestationError,
     AuditError,
-    ConfinementError,
     EngineError,
     ImageNotFound,
     PolicyError,
@@ -33,8 +31,7 @@ from daemon.findings import Severity
 from daemon.images.credentials import Credentials
 from daemon.images.gate import Gate, SignatureReview
 from daemon.sandbox import span_attributes
-from daemon.sandbox.adoption import AdoptionRecord, AdoptionRecords
-from daemon.sandbox.cgroup import CgroupGone
+from daemon.sandbox.adoption import AdoptionRecords
 from daemon.sandbox.checks import Subject
 from daemon.sandbox.checks.inventory import IMAGE_CHECKS
 from daemon.sandbox.clock import timed
@@ -46,8 +43,8 @@ from daemon.sandbox.farewell import give_go
 from daemon.sandbox.host import HostState
 from daemon.sandbox.hostconfig import create_body, networked
 from daemon.sandbox.options import SandboxOptions
-from daemon.sandbox.pool import SPARE_LABEL, Pool, Spare, order
-from daemon.sandbox.preparation import ImageMoved, Request, awaken, prepare, take_over, together
+from daemon.sandbox.pool import Pool, Spare, order
+from daemon.sandbox.preparation import ImageMoved, Request, awaken, prepare, together
 from daemon.sandbox.profile import Profile, Profiles
 from daemon.sandbox.pulling import Pulls
 from daemon.sandbox.report import SecurityReport
@@ -121,7 +118,7 @@ class Executor:
         return facts, await self.gate.signatures(image, profile, facts)
 
     async def _assess(self, options: SandboxOptions, image: ImageFacts) -> tuple[Subject, SecurityReport]:
-        subject = await self._subject(options, image)
+        subject = await self.subject(options, image)
         with tracing.span("sandbox.image.judge", {"container.image.id": image.id}):
             subject = replace(subject, gate=await self.gate.judge(options.image, options.profile, image))
         with tracing.span("sandbox.validate") as span:
@@ -129,7 +126,7 @@ class Executor:
             span.set_attributes(span_attributes.judged(report))
         return subject, report
 
-    async def _subject(self, options: SandboxOptions, image: ImageFacts) -> Subject:
+    async def subject(self, options: SandboxOptions, image: ImageFacts) -> Subject:
         profile = self.profiles.get(options.profile)
         engine, host = await self.host.engine_facts(), self.host.facts()
         apparmor = profile.apparmor.value if profile.apparmor.value in host.apparmor_profiles else None
@@ -181,7 +178,7 @@ class Executor:
         durations_ms: dict[str, float] = {}
         with timed(durations_ms, "validate"):
             subject, report, from_memory = await self._assess_or_pull(options)
-        trail = _of_judged(trail, report)
+        trail = of_judged(trail, report)
         if report.blocked:
             await trail.record(EventType.EXECUTION_BLOCKED, Severity.HIGH, "blocked", _blocked(report))
             raise ExecutionBlocked(report)
@@ -213,7 +210,7 @@ class Executor:
         if report.blocked:
             raise ExecutionBlocked(report)
         sandbox_id = secrets.token_hex(8)
-        trail = _of_judged(Trail(self.audit, sandbox_id, sandbox_id, ROOT), report)
+        trail = of_judged(Trail(self.audit, sandbox_id, sandbox_id, ROOT), report)
         return Request(subject, report, ROOT, trail, self._labels(trail), {})
 
     async def _live(self, request: Request, launched: asyncio.Future[Sandbox]) -> None:
@@ -238,7 +235,7 @@ class Executor:
         async with AsyncExitStack() as cleanup, _failure_recorded(request.trail), together() as tasks:
             sandbox = await prepare(self.engine, self.watcher, self.records, request, cleanup, tasks)
             self._let_go(sandbox, cleanup, launched)
-            await self._supervise(sandbox)
+            await self.supervise(sandbox)
 
     async def _run_spare(self, request: Request, spare: Spare, launched: asyncio.Future[Sandbox]) -> None:
         tracing.describe(span_attributes.asked_for(request.trail, request.subject.options))
@@ -249,7 +246,7 @@ class Executor:
         async with spare.cleanup as cleanup, _failure_recorded(request.trail):
             sandbox = await awaken(self.engine, self.watcher, self.records, request, spare.sandbox, cleanup)
             self._let_go(sandbox, cleanup, launched, order(request.subject))
-            await self._supervise(sandbox)
+            await self.supervise(sandbox)
 
     def _let_go(
         self,
@@ -267,7 +264,7 @@ class Executor:
     def _labels(self, trail: Trail) -> dict[str, str]:
         return {LABEL: trail.sandbox_id, SESSION_LABEL: trail.session_id, INSTANCE_LABEL: self._instance}
 
-    async def _supervise(self, sandbox: Sandbox) -> None:
+    async def supervise(self, sandbox: Sandbox) -> None:
         """Never raises: one sandbox's trouble is not another's."""
         start_ns = int(sandbox.started_s * 1e9)
         with tracing.span("sandbox.run", span_attributes.running(sandbox), start_ns=start_ns) as span:
@@ -342,56 +339,6 @@ class Executor:
         await self.engine.unpause(sandbox.container_id)
         _becomes(sandbox, State.RUNNING)
 
-    async def recover(self, unwatched_since: datetime) -> None:
-        """Sandboxes of a daemon that was killed: taken over if they are what they were, else ended."""
-        for container in await self.engine.managed(self._instance):
-            sandbox_id = container["Labels"][LABEL]
-            if self.registry.get(sandbox_id) is not None:
-                continue
-            record = self.records.load(sandbox_id)
-            if record is None and SPARE_LABEL in container["Labels"]:
-                await self.engine.remove(container["Id"])
-                continue
-            if record is None or not await self._adopt(record, container, unwatched_since):
-                await self._end_orphan(container)
-        self.records.keep_only({sandbox.id for sandbox in self.registry})
-
-    async def _adopt(
-        self, record: AdoptionRecord, container: dict[str, Any], unwatched_since: datetime
-    ) -> bool:
-        if container["State"] not in {"running", "paused"} or self.tasks is None:
-            return False
-        trail = _of_judged(
-            Trail(self.audit, record.sandbox_id, record.session_id, record.owner, record.trace_id),
-            record.report,
-        )
-        try:
-            image = await self.host.image(record.options.image)
-            subject = await self._subject(record.options, image)
-            request = Request(subject, record.report, record.owner, trail, self._labels(trail), {})
-            async with AsyncExitStack() as cleanup:
-                sandbox = await take_over(self.engine, self.watcher, request, container["Id"], cleanup)
-                cleanup.pop_all()
-        except (PolicyError, EngineError, AttestationError, ConfinementError, CgroupGone, OSError) as error:
-            log.warning("sandbox not adopted", sandbox_id=record.sandbox_id, reason=str(error))
-            return False
-        sandbox.started_s -= record.age_s
-        details = {"container_id": container["Id"], "unwatched_since": unwatched_since.isoformat()}
-        with tracing.continued(tracing.context(record.trace_id, record.span_id)):
-            await trail.record(EventType.SANDBOX_ADOPTED, Severity.MEDIUM, "adopted", details)
-            self.registry.add(sandbox)
-            self.tasks.create_task(self._supervise(sandbox), name=f"sandbox {sandbox.id}")
-        return True
-
-    async def _end_orphan(self, container: dict[str, Any]) -> None:
-        sandbox_id = container["Labels"][LABEL]
-        await self.engine.remove(container["Id"])
-        self.records.remove(sandbox_id)
-        session_id = container["Labels"].get(SESSION_LABEL, "")
-        trail = Trail(self.audit, sandbox_id, session_id, image_digest=container.get("ImageID"))
-        details = {"reason": "left by an earlier daemon, unwatched since"}
-        await trail.record(EventType.EXECUTION_FAILED, Severity.MEDIUM, "killed", details)
-
 
 def _as(request: Request, spare: Spare) -> Request:
     """Its container has its id already."""
@@ -400,7 +347,7 @@ def _as(request: Request, spare: Spare) -> Request:
     return replace(request, trail=replace(request.trail, sandbox_id=sandbox_id, session_id=session_id))
 
 
-def _of_judged(trail: Trail, report: SecurityReport) -> Trail:
+def of_judged(trail: Trail, report: SecurityReport) -> Trail:
     return replace(trail, image_digest=report.image_id, profile_digest=report.profile_digest)
 
 

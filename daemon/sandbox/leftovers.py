@@ -12,7 +12,7 @@ from daemon.audit.record import EventType
 from daemon.audit.trail import Trail
 from daemon.errors import AuditError, EngineError
 from daemon.findings import Severity
-from daemon.sandbox.engine import LABEL, SESSION_LABEL, Engine
+from daemon.sandbox.engine import LABEL, SESSION_LABEL
 from daemon.sandbox.executor import Executor, instance
 from daemon.sandbox.sandbox import Registry, State
 
@@ -34,17 +34,22 @@ async def remove_leftovers(executor: Executor) -> None:
 
 
 async def _remove(executor: Executor) -> None:
-    engine: Engine = executor.engine
-    for container in await engine.managed(instance(executor.audit.path)):
+    for container in await executor.engine.managed(instance(executor.audit.path)):
         sandbox_id = container["Labels"][LABEL]
         if executor.pool.holds(sandbox_id) or not is_leftover(container, executor.registry, time.time()):
             continue
-        await engine.remove(container["Id"])
-        executor.records.remove(sandbox_id)
-        session_id = container["Labels"].get(SESSION_LABEL, "")
-        trail = Trail(executor.audit, sandbox_id, session_id, image_digest=container.get("ImageID"))
-        details = {"reason": "left behind while the engine did not answer", "container_id": container["Id"]}
-        await trail.record(EventType.EXECUTION_FAILED, Severity.MEDIUM, "killed", details)
+        await end_unwatched(executor, container, "left behind while the engine did not answer")
+
+
+async def end_unwatched(executor: Executor, container: dict[str, Any], reason: str) -> None:
+    """`container` is an item of the engine's list. Raises EngineError, AuditError."""
+    sandbox_id = container["Labels"][LABEL]
+    await executor.engine.remove(container["Id"])
+    executor.records.remove(sandbox_id)
+    session_id = container["Labels"].get(SESSION_LABEL, "")
+    trail = Trail(executor.audit, sandbox_id, session_id, image_digest=container.get("ImageID"))
+    details = {"reason": reason, "container_id": container["Id"]}
+    await trail.record(EventType.EXECUTION_FAILED, Severity.MEDIUM, "killed", details)
 
 
 def is_leftover(container: dict[str, Any], registry: Registry, now_s: float) -> bool:
