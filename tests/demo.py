@@ -95,17 +95,17 @@ def _show_blocked(running: Daemon) -> None:
         console.print(f"  - {escape(reason)}")
 
 
+TOLD = ("rule_id", "title", "message", "exit_code", "profile")
+"""Of an event's details, as far as it has them."""
+
+
 def _show_events(running: Daemon) -> None:
     console.rule("[bold]The audit log")
     table = Table("seq", "event", "severity", "sandbox", "details", box=None)
     for event in running.events():
-        details = {
-            key: event["details"][key]
-            for key in ("message", "exit_code", "profile")
-            if key in event["details"]
-        }
+        told = [str(event["details"][key]) for key in TOLD if event["details"].get(key) not in (None, "")]
         row = (str(event["seq"]), event["event_type"], event["severity"], event.get("sandbox_id", ""))
-        table.add_row(*row, escape(str(details)))
+        table.add_row(*row, escape(", ".join(told)))
     console.print(table)
 
 
