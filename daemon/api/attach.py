@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import select
 from contextlib import suppress
 
 import structlog
@@ -24,6 +23,7 @@ from daemon.api.routes import Route
 from daemon.api.states import ended
 from daemon.errors import EngineError
 from daemon.sandbox.executor import Executor
+from daemon.sandbox.farewell import has_ended
 from daemon.sandbox.output import TooSlow
 from daemon.sandbox.sandbox import Sandbox, State
 
@@ -76,7 +76,8 @@ class Attach:
             raise ApiError(NOT_A_WEBSOCKET, "connect with the WebSocket protocol")
         await record_access(caller, sandbox, "attach")
         await socket.prepare(request)
-        sandbox.stream.hold = lambda: sandbox.output.caught_up(lambda: _has_ended(sandbox))
+        # Its last output is read without delay: the daemon waits for it only for a moment.
+        sandbox.stream.hold = lambda: sandbox.output.caught_up(lambda: has_ended(sandbox.pidfd))
         async with while_connected(request):
             await self._converse(socket, sandbox)
         return socket
@@ -116,16 +117,6 @@ class Attach:
             await self._executor.engine.resize(sandbox.container_id, rows, columns)
         except EngineError as error:
             log.debug("terminal not resized", sandbox_id=sandbox.id, reason=str(error))
-
-
-def _has_ended(sandbox: Sandbox) -> bool:
-    """Its last output is then read without delay: the daemon waits for it only for a moment."""
-    poll = select.poll()
-    try:
-        poll.register(sandbox.pidfd, select.POLLIN)
-    except OSError:
-        return True
-    return bool(poll.poll(0))
 
 
 async def _show(socket: web.WebSocketResponse, sandbox: Sandbox) -> None:

@@ -42,7 +42,7 @@ async def ready(pid: int, pidfd: int) -> None:
 async def _until(condition: Callable[[], bool], pidfd: int, deadline_s: float) -> None:
     async with asyncio.timeout(deadline_s):
         while not condition():
-            if _ended(pidfd):
+            if has_ended(pidfd):
                 raise EngineError("the sandbox's first process ended before its program could run")
             await asyncio.sleep(POLL_INTERVAL_S)
 
@@ -67,17 +67,20 @@ def give_go(pid: int, pidfd: int, order: bytes = b"") -> None:
     try:
         descriptor = os.open(f"/proc/{pid}/fd/{init.GO_FD}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "wb", buffering=0) as pipe:
-            if _ended(pidfd):
+            if has_ended(pidfd):
                 raise ProcessLookupError
             pipe.write(init.GO + order)  # it lives: what was opened by its number was its own
     except OSError as error:
         raise EngineError("the sandbox ended before its program could run: launch it again") from error
 
 
-def _ended(pidfd: int) -> bool:
-    """pidfd_open(2): it is readable then."""
+def has_ended(pidfd: int) -> bool:
+    """pidfd_open(2): it is readable then. Of one that is closed, too, nothing more will come."""
     poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
+    try:
+        poll.register(pidfd, select.POLLIN)
+    except OSError:
+        return True
     return bool(poll.poll(0))
 
 

@@ -23,6 +23,7 @@ from daemon.errors import EngineError
 from daemon.sandbox import init
 from daemon.sandbox.checks import Subject
 from daemon.sandbox.engine import SESSION_LABEL, Engine
+from daemon.sandbox.farewell import has_ended
 from daemon.sandbox.options import SandboxOptions
 from daemon.sandbox.preparation import Request, admit, arrival, begin, together
 from daemon.sandbox.sandbox import Sandbox
@@ -60,9 +61,8 @@ class Spare:
 
     @property
     def usable(self) -> bool:
-        poll = select.poll()
-        poll.register(self.sandbox.pidfd, select.POLLIN)
-        return not poll.poll(0) and time.monotonic() - self.made_s < MAX_AGE_S
+        young = time.monotonic() - self.made_s < MAX_AGE_S
+        return young and not has_ended(self.sandbox.pidfd)
 
 
 def key_of(subject: Subject) -> Key | None:
