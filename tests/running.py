@@ -178,7 +178,8 @@ def daemon(
     lacking = ["setpriv", "--bounding-set=-bpf,-perfmon,-sys_admin"] if without_bpf else []
     command = [*lacking, "nice", "-n", "-10", sys.executable, "-m", "daemon"]  # as its unit has it
     with (folder / "daemon.log").open("wb") as log:
-        child = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=log)
+        child = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=log, start_new_session=True)
+    _weigh(child.pid)
     try:
         running = Daemon(path, folder / "state", child.pid)
         _await_ready(running, child, folder / "daemon.log", ready)
@@ -186,6 +187,16 @@ def daemon(
     finally:
         child.send_signal(end)
         child.wait(30)
+
+
+def _weigh(pid: int) -> None:
+    """Ten times what another group of tasks has, as by CPUWeight= of its unit.
+
+    A priority counts only among those of one session (sched(7), the autogroup feature).
+    """
+    autogroup = Path(f"/proc/{pid}/autogroup")
+    if autogroup.exists():
+        autogroup.write_text("-10")
 
 
 def _await_ready(running: Daemon, child: subprocess.Popen[bytes], log: Path, path: str) -> None:
