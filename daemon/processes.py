@@ -22,6 +22,8 @@ class _Known:
     ppid: int
     exe: str = ""
     argv: tuple[str, ...] = ()
+    time_ns: int = 0
+    """Of the event that told it."""
 
 
 class ProcessTable:
@@ -37,12 +39,19 @@ class ProcessTable:
     def learn(self, event: Event) -> None:
         """Cheap, for every event: only those that change the table do anything."""
         if isinstance(event, ProcessForked):
+            if self._has_overtaken(event):
+                return
             parent = self._known.get(event.process.ppid)
             exe, argv = (parent.exe, parent.argv) if parent else ("", ())
-            self._put(event.process.pid, _Known(event.sandbox, event.process.ppid, exe, argv))
+            self._put(event.process.pid, _Known(event.sandbox, event.process.ppid, exe, argv, event.time_ns))
         elif isinstance(event, ProcessExecuted):
-            known = _Known(event.sandbox, event.process.ppid, event.file.path, event.argv)
+            known = _Known(event.sandbox, event.process.ppid, event.file.path, event.argv, event.time_ns)
             self._put(event.process.pid, known)
+
+    def _has_overtaken(self, fork: ProcessForked) -> bool:
+        """An exec that is an alert comes before what its process did until then."""
+        known = self._known.get(fork.process.pid)
+        return known is not None and known.time_ns > fork.time_ns
 
     def described(self, event: E) -> E:
         """The same event with what is known of its process."""

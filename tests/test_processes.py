@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from daemon.events import FileOpened, Process, ProcessExecuted, ProcessForked
 from daemon.processes import ProcessTable
 from tests.events import event, file
@@ -34,6 +36,16 @@ def test_a_process_is_described_by_what_came_before() -> None:
     assert (process.exe, process.argv) == ("/bin/sh", ("/bin/sh", "-x"))
     assert process.lineage == ("/bin/sh", "/init")
     assert process.ancestors == (2, 1)
+
+
+def test_an_exec_that_comes_before_its_fork_stands() -> None:
+    table = ProcessTable()
+    for e in (executed(1, 0, "/init"), replace(executed(2, 1, "/bin/sh"), time_ns=20)):
+        table.learn(e)
+    table.learn(replace(forked(2, 1), time_ns=10))
+    assert table.described(opened(2, 1)).process.exe == "/bin/sh"
+    table.learn(replace(forked(2, 1), time_ns=30))
+    assert table.described(opened(2, 1)).process.exe == "/init"
 
 
 def test_a_pid_used_again_in_another_sandbox_is_another_process() -> None:

@@ -21,6 +21,8 @@ from daemon.sensors.ring import Ring
 
 ALERTS_BUDGET, BULK_BUDGET = 4096, 512
 """Records a turn, so that a flood cannot starve the event loop."""
+PAUSE_S = 0.002
+"""After bulk records: others that come soon are read together. An alert is read at once."""
 SYSTEM_FOLDERS = ("etc", "usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "root", "boot")
 SYSTEM_SUBFOLDERS = (
     "var/spool",
@@ -46,6 +48,8 @@ class EbpfSensor:
         self._decoder = Decoder(self.tier, self._sandboxes, self._on_attached, self._on_enrolled)
         self._alerts, self._bulk = (self._ring(name) for name in ("alerts", "bulk"))
         self._batch: list[Event] = []
+        self._more = False
+        """A turn's budget was used up."""
         self._readable = asyncio.Event()
         self._closed = False
         self._failure = ""
@@ -268,22 +272,24 @@ class EbpfSensor:
 
     async def events(self) -> AsyncIterator[list[Event]]:
         """Raises SensorError after `verify` found fault."""
-        loop = asyncio.get_running_loop()
-        try:
-            while not self._closed:
-                if self._failure:
-                    raise SensorError(self._failure)
-                if batch := self.poll():
-                    yield batch
-                    await asyncio.sleep(0)
-                elif not (self._alerts.pending or self._bulk.pending):
-                    await self._wait(loop)
-        finally:
-            self._disarm(loop)
+        while not self._closed:
+            if self._failure:
+                raise SensorError(self._failure)
+            if batch := self.poll():
+                yield batch
+            if self._more:
+                await asyncio.sleep(0)
+            elif batch:
+                await self._wait((self._alerts,), PAUSE_S)
+            else:
+                await self._wait((self._alerts, self._bulk))
 
     def _drain(self) -> None:
-        self._alerts.read(self._take, ALERTS_BUDGET)
-        self._bulk.read(self._take, BULK_BUDGET)
+        alerts = self._alerts.read(self._take, ALERTS_BUDGET)
+        bulk = self._bulk.read(self._take, BULK_BUDGET)
+        self._more = alerts == ALERTS_BUDGET or bulk == BULK_BUDGET
+        if alerts and bulk:
+            self._batch.sort(key=lambda event: event.time_ns)
 
     def _take(self, data: memoryview) -> None:
         try:
@@ -294,18 +300,23 @@ class EbpfSensor:
         if event is not None:
             self._batch.append(event)
 
-    async def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def _wait(self, rings: tuple[Ring, ...], timeout_s: float | None = None) -> None:
+        """Until one of them has something, and no longer than that."""
         self._readable.clear()
-        for ring in (self._alerts, self._bulk):
+        if any(ring.arm() for ring in rings):
+            await asyncio.sleep(0)  # it may still be in the making
+            return
+        loop = asyncio.get_running_loop()
+        timer = None if timeout_s is None else loop.call_later(timeout_s, self._readable.set)
+        for ring in rings:
             loop.add_reader(ring.fd, self._readable.set)
         try:
             await self._readable.wait()
         finally:
-            self._disarm(loop)
-
-    def _disarm(self, loop: asyncio.AbstractEventLoop) -> None:
-        for ring in (self._alerts, self._bulk):
-            loop.remove_reader(ring.fd)
+            for ring in rings:
+                loop.remove_reader(ring.fd)
+            if timer is not None:
+                timer.cancel()
 
     def _ring(self, name: str) -> Ring:
         found = self._maps[name]

@@ -193,25 +193,30 @@ SEC("tp_btf/sched_process_exec")
 int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm *program)
 {
 	struct tag *tag = tag_of(task);
+	struct sandbox *sandbox;
 	u32 drift, fresh;
 	u16 flags = 0;
+	bool alert;
 
 	if (!tag || !tag->sandbox) {
 		check_host_exec(task, program);
 		return 0;
 	}
-	if (!is_inside(tag)) {
+	alert = !is_inside(tag);
+	if (alert) {
 		if (task->nsproxy->mnt_ns->ns.inum == tag->outside_mnt_ns)
 			return 0;
 		settle(tag, task);
 		report_enrolled(SLOT_EVENT, task, tag, 0);
 	}
-	drift = drift_of(task, tag, sandbox_by(tag->sandbox));
+	sandbox = sandbox_by(tag->sandbox);
+	drift = drift_of(task, tag, sandbox);
 	fresh = drift & ~tag->reported;
 	tag->reported |= drift;
 	if (fresh && response_of(tag->sandbox) & KILL_ON_DRIFT)
 		flags |= kill_current();
-	report_exec(task, program, tag->sandbox, RECORD_EXECUTED, drift, flags, fresh != 0);
+	alert = alert || fresh || changed_since(program->file->f_inode, sandbox);
+	report_exec(task, program, tag->sandbox, RECORD_EXECUTED, drift, flags, alert);
 	return 0;
 }
 
