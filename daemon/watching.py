@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -19,7 +20,7 @@ from daemon.events import LimitReached, Process, ProcessExecuted, Tier
 from daemon.expectation import Expectation
 from daemon.ledger import Ledger
 from daemon.pipeline import Pipeline
-from daemon.sandbox import init
+from daemon.sandbox import init, on_disk
 from daemon.sandbox.egress import EgressPolicy
 from daemon.sandbox.engine import Engine
 from daemon.sandbox.expected import of_inspected
@@ -28,6 +29,8 @@ from daemon.sensing import Sensing
 WATCH_LABEL = "container-kit.watch"
 RETRY_S = 1.0
 LATE_S = 0.2
+PATIENCE_S = 0.01
+"""The engine answers in two milliseconds for a container that it is not busy with."""
 FORGET_AFTER_S = 5.0
 GONE_REMEMBERED = 4096
 NO_SUCH_CONTAINER = 404
@@ -84,6 +87,7 @@ class Watch:
         self._beginnings: dict[str, asyncio.Future[int]] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
         """Ids of which the engine said that they do not exist; it gives none twice. Bounded."""
+        self._engine_root = Path()
         self._trouble = ""
         """Why the engine could not be asked, as it was last told."""
 
@@ -139,6 +143,7 @@ class Watch:
     async def _follow(self) -> None:
         """The subscription first, then what is there already: nothing falls between."""
         async with self._engine.events(("create", "start", "oom", "destroy")) as events:
+            self._engine_root = Path((await self._engine.facts()).root_dir)
             for container in await self._engine.running():
                 await self._inspect(container["Id"])
             async for event in events:
@@ -164,7 +169,7 @@ class Watch:
 
     async def _inspect(self, container_id: str) -> None:
         try:
-            inspected = await self._engine.inspect(container_id)
+            inspected = await self._inspected(container_id)
         except EngineError as error:
             self._not_inspected(container_id, error)
             return
@@ -176,6 +181,13 @@ class Watch:
             self._pipeline.expect(of_inspected(inspected))
         else:
             self._pipeline.ignore(container_id)
+
+    async def _inspected(self, container_id: str) -> dict[str, Any]:
+        """It is to be known what a container may be before its first instruction. Raises EngineError."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_S):
+                return await self._engine.inspect(container_id)
+        return on_disk.inspected(self._engine_root, container_id) or await self._engine.inspect(container_id)
 
     def _not_inspected(self, container_id: str, error: EngineError) -> None:
         """One that does not exist is asked for once. All else may pass: told once, and tried again."""

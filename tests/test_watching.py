@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
@@ -112,3 +113,21 @@ async def test_while_the_engine_is_away_its_events_wait(tmp_path: Path, containe
             await eventually(lambda: made.pipeline.expected(container))
             assert (made.pipeline.waiting(), made.pipeline.dropped) == ([], 0)
     assert [line["event"] for line in logs] == ["container not inspected"]
+
+
+async def test_one_that_the_engine_is_busy_with_is_known_from_the_disk(
+    tmp_path: Path, container: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while it starts: it holds the container's lock, and answers when that is done."""
+    async with watched(tmp_path) as made:
+        await eventually(lambda: made.watch._engine_root != Path())
+        asked = []
+
+        async def never(container_id: str) -> dict[str, Any]:
+            asked.append(container_id)
+            return await asyncio.get_running_loop().create_future()
+
+        monkeypatch.setattr(made.engine, "inspect", never)
+        made.feed(container)
+        await eventually(lambda: made.pipeline.expected(container))
+        assert asked == [container]

@@ -60,6 +60,8 @@ class EngineFacts:
     swarm: bool
     swap_limit: bool
     warnings: tuple[str, ...]
+    root_dir: str = ""
+    """Where it keeps its state; "" where it does not say."""
 
     def has_security(self, name: str) -> bool:
         """Whether the engine itself has `seccomp`, `apparmor`, `userns`, `rootless`, `selinux` ..."""
@@ -82,6 +84,7 @@ class EngineFacts:
             swarm=(info.get("Swarm") or {}).get("LocalNodeState", "inactive") != "inactive",
             swap_limit=bool(info.get("SwapLimit")),
             warnings=tuple(info.get("Warnings") or ()),
+            root_dir=info.get("DockerRootDir", ""),
         )
 
 
