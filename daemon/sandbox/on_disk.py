@@ -1,7 +1,7 @@
 """What the engine keeps of a container on the disk: while it starts one it does not answer for it.
 
-In the engine's own form (moby, container/container.go), given back by the names of the Engine API. What is not
-as it is known to be counts as nothing: the engine's answer comes in the end.
+In the engine's own form (moby, container/container.go), given back by the names of the Engine API. What is
+not as it is known to be counts as nothing: the engine's answer comes in the end.
 """
 
 from __future__ import annotations
