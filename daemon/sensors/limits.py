@@ -13,6 +13,8 @@ from daemon.sandbox.cgroup import Cgroup, CgroupGone
 from daemon.sandbox.resources import Exceeded, Progress
 
 INTERVAL_S = 0.5
+IDLE_LOOKS = 4
+"""One in which nothing ran is looked at only each so many times."""
 
 
 class LimitsSensor:
@@ -49,7 +51,9 @@ class LimitsSensor:
             counters.cgroup.close()
 
     def look(self) -> None:
-        """At once instead of at the next interval."""
+        """At once instead of at the next interval, and at all of them."""
+        for counters in self._watched.values():
+            counters.looks_left = 0
         self._wake.set()
 
     async def events(self) -> AsyncIterator[list[Event]]:
@@ -76,7 +80,7 @@ class LimitsSensor:
     @staticmethod
     def _ran(counters: _Counters) -> bool:
         try:
-            return counters.ran
+            return counters.is_due() and counters.ran()
         except (CgroupGone, OSError):
             return True  # its sample says so
 
@@ -107,11 +111,17 @@ class _Counters:
         self.cgroup = Cgroup.of_pid(pid)
         self._last = self.cgroup.usage()
         self._progress = Progress(self._last)
+        self.looks_left = 1
 
-    @property
+    def is_due(self) -> bool:
+        self.looks_left -= 1
+        return self.looks_left <= 0
+
     def ran(self) -> bool:
         """Raises CgroupGone."""
-        return self.cgroup.cpu_ns() != self._last.cpu_ns
+        ran = self.cgroup.cpu_ns() != self._last.cpu_ns
+        self.looks_left = 1 if ran else IDLE_LOOKS
+        return ran
 
     def hits(self) -> list[Exceeded]:
         """Raises CgroupGone."""

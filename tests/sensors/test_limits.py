@@ -12,7 +12,7 @@ import pytest
 from daemon.errors import SensorError
 from daemon.events import LimitReached
 from daemon.sandbox.cgroup import Cgroup, Limits, Usage
-from daemon.sensors.limits import LimitsSensor, _Counters
+from daemon.sensors.limits import IDLE_LOOKS, LimitsSensor, _Counters
 from tests.sensors.collecting import collecting, eventually
 from tests.sensors.conftest import Start
 from tests.sensors.containers import SLEEP
@@ -62,6 +62,14 @@ class TestContainers:
             assert events == []
             sensor.look()
             await eventually(lambda: events)
+
+    async def test_an_idle_one_is_looked_at_less_often(self, start: Start) -> None:
+        counters = _Counters(start(*SLEEP).pid)
+        try:
+            await eventually(lambda: (counters.is_due() and not counters.ran()) or counters.hits())
+            assert [counters.is_due() for _ in range(IDLE_LOOKS)] == [False] * (IDLE_LOOKS - 1) + [True]
+        finally:
+            counters.cgroup.close()
 
     async def test_a_container_that_ends_is_forgotten(self, start: Start) -> None:
         container, other = start(*SLEEP), start(*SLEEP)
