@@ -46,11 +46,12 @@ from daemon.sandbox import init
 from daemon.sandbox.engine import Engine
 from daemon.sandbox.executor import Executor, instance
 from daemon.sandbox.host import HostState
+from daemon.sandbox.kind import Wanted
 from daemon.sandbox.leftovers import remove_leftovers
 from daemon.sandbox.options import SandboxOptions
-from daemon.sandbox.pool import Wanted
 from daemon.sandbox.profile import Profiles
 from daemon.sandbox.recovery import recover
+from daemon.sandbox.repeats import Repeats
 from daemon.sandbox.sandbox import Registry
 from daemon.settings import Settings, SpareSettings, settings_file
 from daemon.telemetry.telemetry import Telemetry
@@ -98,6 +99,7 @@ async def serve(settings: Settings) -> None:
         gate = Gate(policy, examination, Signatures(images, Keyless(root) if root else None))
         executor = Executor(engine, HostState(engine), profiles, gate, audit, registry, credentials)
         executor.pool.wanted = [_wanted(number, spares) for number, spares in enumerate(settings.spares)]
+        executor.pool.repeats = Repeats(settings.spares_of_repeats)
         ledger = Ledger(boot_clock(time.time_ns(), time.monotonic_ns()))
         _on_audit_failure(settings, executor)
         guard = Guard(settings, executor, ledger)

@@ -242,6 +242,7 @@ class Settings(BaseSettings):
     telemetry: TelemetrySettings = TelemetrySettings()
     images: ImageSettings = ImageSettings()
     spares: list[SpareSettings] = Field(default=[], max_length=64)
+    spares_of_repeats: int = Field(default=1, ge=0, le=64)
     callers: list[CallerRule] = [ROOT_RULE, GROUP_RULE]
 
     @classmethod

@@ -162,15 +162,18 @@ def daemon(
     *,
     without_bpf: bool = False,
     modules: Path | None = None,
+    spares_of_repeats: int = 0,
 ) -> Iterator[Daemon]:
     """Once it answers 200 at `ready`; ended by the signal `end`. `without_bpf`: no program can be loaded.
 
-    `modules`: a folder with packages that are installed besides.
+    `modules`: a folder with packages that are installed besides. Unless a test asks for spares, there are
+    none: what launches leave can be counted.
     """
     path, settings = folder / "api.sock", folder / "config.toml"
     folder.chmod(0o755)
     settings.write_text(
-        f'socket = "{path}"\nsocket_group = "{SOCKET_GROUP}"\nstate_dir = "{folder}/state"\n{config}'
+        f'socket = "{path}"\nsocket_group = "{SOCKET_GROUP}"\nstate_dir = "{folder}/state"\n'
+        f"spares_of_repeats = {spares_of_repeats}\n{config}"
     )
     environment = {"PATH": os.environ["PATH"], "CONTAINER_KIT_CONFIG": str(settings)}
     if modules is not None:

@@ -42,8 +42,9 @@ from daemon.sandbox.facts import ImageFacts
 from daemon.sandbox.farewell import give_go
 from daemon.sandbox.host import HostState
 from daemon.sandbox.hostconfig import create_body, networked
+from daemon.sandbox.kind import order
 from daemon.sandbox.options import SandboxOptions
-from daemon.sandbox.pool import Pool, Spare, order
+from daemon.sandbox.pool import Pool, Spare
 from daemon.sandbox.preparation import ImageMoved, Request, awaken, prepare, together
 from daemon.sandbox.profile import Profile, Profiles
 from daemon.sandbox.pulling import Pulls

@@ -1,14 +1,13 @@
 """Spares: sandboxes that were created, started and attested ahead, each for one use.
 
 A launch that asks for what one of them is, but for its command and variables, becomes that one: it is judged,
-attested and recorded as any other, and waits for no engine. What cannot be had so is launched as ever.
+attested and recorded as any other, and waits for no engine. What cannot be had so is launched as ever. Spares
+are of the kinds that the settings name, and of those that are launched again and again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import select
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
@@ -20,12 +19,13 @@ import structlog
 
 from daemon import tracing
 from daemon.errors import EngineError
-from daemon.sandbox import init
 from daemon.sandbox.checks import Subject
 from daemon.sandbox.engine import SESSION_LABEL, Engine
 from daemon.sandbox.farewell import has_ended
+from daemon.sandbox.kind import Kind, Wanted, kind_of
 from daemon.sandbox.options import SandboxOptions
 from daemon.sandbox.preparation import Request, admit, arrival, begin, together
+from daemon.sandbox.repeats import Repeats
 from daemon.sandbox.sandbox import Sandbox
 from daemon.sandbox.watcher import Watcher
 
@@ -35,19 +35,12 @@ REST_S = 0.2
 """Who has just taken one has its first output by then."""
 MAX_AGE_S = 1800.0
 """Its init would wait for twice as long."""
-_OF_A_LAUNCH = ("Cmd", "Env", "Labels")
 
 log = structlog.get_logger()
 
-Key = tuple[str, str]
 
-
-@dataclass(frozen=True)
-class Wanted:
-    """`count` spares of what these options ask for; their command does not matter."""
-
-    options: SandboxOptions
-    count: int
+Place = int | Kind
+"""In the settings, or of a kind that is launched again and again."""
 
 
 @dataclass(eq=False)
@@ -55,7 +48,7 @@ class Spare:
     """It is its taker's from then on, with all that `cleanup` undoes."""
 
     sandbox: Sandbox
-    key: Key
+    kind: Kind
     cleanup: AsyncExitStack
     made_s: float = field(default_factory=time.monotonic)
 
@@ -63,23 +56,6 @@ class Spare:
     def usable(self) -> bool:
         young = time.monotonic() - self.made_s < MAX_AGE_S
         return young and not has_ended(self.sandbox.pidfd)
-
-
-def key_of(subject: Subject) -> Key | None:
-    """What a spare must be to become this; None where none can be."""
-    options = subject.options
-    if options.mounts or options.labels or options.tty or subject.egress is not None:
-        return None
-    if len(init.GO) + len(order(subject)) > select.PIPE_BUF:
-        return None
-    rest = {name: value for name, value in subject.body.items() if name not in _OF_A_LAUNCH}
-    return subject.profile.digest, json.dumps(rest)
-
-
-def order(subject: Subject) -> bytes:
-    """What init.c reads behind the go."""
-    command, variables = subject.body["Cmd"], subject.body["Env"]
-    return b"".join(f"{part}\0".encode() for part in (len(command), *command, *variables))
 
 
 class Pool:
@@ -91,13 +67,15 @@ class Pool:
         request: Callable[[SandboxOptions], Awaitable[Request]],
     ) -> None:
         self.wanted: list[Wanted] = []
+        """By the settings, besides what is launched again and again."""
+        self.repeats = Repeats(0)
         self._engine = engine
         self._request = request
-        self._spares: defaultdict[int, list[Spare]] = defaultdict(list)
-        """By the place in `wanted`."""
+        self._spares: defaultdict[Place, list[Spare]] = defaultdict(list)
+        self._configured: dict[Place, Kind | None] = {}
         self._in_hand: set[str] = set()
-        self._taken = asyncio.Event()
-        self._problems: dict[int, str] = {}
+        self._news = asyncio.Event()
+        self._problems: dict[Place, str] = {}
 
     @property
     def count(self) -> int:
@@ -118,57 +96,69 @@ class Pool:
             self._in_hand.discard(sandbox_id)
 
     def take(self, subject: Subject) -> Spare | None:
-        """It is out of the pool, and another will be made."""
-        if not any(self._spares.values()) or (key := key_of(subject)) is None:
+        """For a launch. It is out of the pool, and another will be made."""
+        if (kind := kind_of(subject)) is None:
             return None
+        if kind not in self._configured.values() and self.repeats.saw(kind, subject.options):
+            self._news.set()
         for spares in self._spares.values():
             for spare in spares:
-                if spare.key == key and spare.usable:
+                if spare.kind == kind and spare.usable:
                     spares.remove(spare)
-                    self._taken.set()
+                    self._news.set()
                     return spare
         return None
 
     async def run(self, watcher: Watcher) -> None:
         """For as long as the daemon runs; then none is left."""
         try:
-            while self.wanted:
-                self._taken.clear()
-                for place, wanted in enumerate(self.wanted):
-                    await self._fill(place, wanted, watcher)
+            while self.wanted or self.repeats.most:
+                self._news.clear()
+                wanted = self._all_wanted()
+                for place in self._spares.keys() - wanted.keys():
+                    await _end(self._spares.pop(place), lambda _: True)
+                for place, one in wanted.items():
+                    await self._fill(place, one, watcher)
                 await self._next_turn()
         finally:
             for spares in self._spares.values():
                 await _end(spares, lambda _: True)
 
+    def _all_wanted(self) -> dict[Place, Wanted]:
+        wanted: dict[Place, Wanted] = dict(enumerate(self.wanted))
+        wanted.update(self.repeats.wanted().items())
+        return wanted
+
     async def _next_turn(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(INTERVAL_S):
-                await self._taken.wait()
+                await self._news.wait()
                 await asyncio.sleep(REST_S)
 
-    async def _fill(self, place: int, wanted: Wanted, watcher: Watcher) -> None:
+    async def _fill(self, place: Place, wanted: Wanted, watcher: Watcher) -> None:
         """One more, or none; never raises: what stands against it is told once."""
         problem = ""
         try:
             with tracing.span("sandbox.spare", {"container.image.name": wanted.options.image}):
-                await self._add(self._spares[place], wanted, watcher)
+                await self._add(place, wanted, watcher)
         except Exception as error:  # a spare's trouble is not the daemon's
             problem = str(error) or type(error).__name__
         if problem and problem != self._problems.get(place):
             log.warning("no spare", image=wanted.options.image, reason=problem)
         self._problems[place] = problem
 
-    async def _add(self, spares: list[Spare], wanted: Wanted, watcher: Watcher) -> None:
+    async def _add(self, place: Place, wanted: Wanted, watcher: Watcher) -> None:
         """Those that are no longer what is asked for go: another image has the name, or they have ended."""
         request = await self._request(wanted.options)
-        key = key_of(request.subject)
-        await _end(spares, lambda spare: spare.key != key or not spare.usable)
-        if key is not None and len(spares) < wanted.count:
-            spares.append(await self._made(request, key, watcher))
-            self._taken.set()  # until there are enough
+        kind, spares = kind_of(request.subject), self._spares[place]
+        if isinstance(place, int):
+            self._configured[place] = kind
+        await _end(spares, lambda spare: spare.kind != kind or not spare.usable)
+        if kind is not None and len(spares) < wanted.count:
+            spares.append(await self._made(request, kind, watcher))
+            self._news.set()  # until there are enough
 
-    async def _made(self, request: Request, key: Key, watcher: Watcher) -> Spare:
+    async def _made(self, request: Request, kind: Kind, watcher: Watcher) -> Spare:
         request = _without_command(request)
         with self.in_hand(request.trail.sandbox_id):
             async with AsyncExitStack() as cleanup, together() as tasks:
@@ -176,7 +166,7 @@ class Pool:
                 pid = await arrival(self._engine, watcher, request, begun)
                 sandbox = await admit(request, begun, pid, cleanup)
                 kept = cleanup.pop_all()
-        return Spare(sandbox, key, kept)
+        return Spare(sandbox, kind, kept)
 
 
 def _without_command(request: Request) -> Request:

@@ -1,4 +1,4 @@
-"""Spares: made ahead by the settings, and what a launch that takes one has of any other."""
+"""Spares, by the settings or by what is launched: what a launch that takes one has of any other."""
 
 from __future__ import annotations
 
@@ -155,3 +155,39 @@ def test_limits_that_cannot_be_are_told_at_the_start(tmp_path: Path, image: str)
         daemon(tmp_path, wrong),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {
+            "profile": "strict",
+            "user": 1001,
+            "working_dir": "/tmp",
+            "limits": {"memory": "64m", "timeout_s": 9},
+            "args": ["x"],
+        },
+    ],
+)
+def test_what_is_launched_again_has_one(tmp_path: Path, image: str, options: dict[str, Any]) -> None:
+    with daemon(tmp_path, spares_of_repeats=1) as running:
+        _, first = launched(running, image, "echo", "1", **options)
+        _, second = launched(running, image, "echo", "2", **options, env={"A": "1"})
+        await_true(lambda: running.request("GET", "/healthz").json()["spares"] == 1)
+        result, third = launched(running, image, "cat", "-", **options | {"args": []}, stdin="3")
+        assert [details.get("spare") for details in (first, second, third)] == [None, None, True]
+        assert result["stdout"] == "3"
+
+
+def test_another_kind_that_is_launched_again_takes_its_place(tmp_path: Path, image: str) -> None:
+    with daemon(tmp_path, spares_of_repeats=1) as running:
+
+        def is_spare(memory: str) -> bool:
+            return launched(running, image, "true", limits={"memory": memory})[1].get("spare") is True
+
+        await_true(lambda: is_spare("64m"))
+        await_true(lambda: is_spare("65m"))
+        assert running.request("GET", "/healthz").json()["spares"] <= 1
+        assert not is_spare("64m")
+    assert running.containers() == 0

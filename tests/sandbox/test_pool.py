@@ -11,8 +11,9 @@ from structlog.testing import capture_logs
 from daemon.errors import EngineError
 from daemon.sandbox import pool as module
 from daemon.sandbox.engine import Engine
+from daemon.sandbox.kind import Wanted
 from daemon.sandbox.options import SandboxOptions
-from daemon.sandbox.pool import Pool, Wanted
+from daemon.sandbox.pool import Pool
 from daemon.sandbox.preparation import Request
 from daemon.sandbox.watcher import Unwatched
 
