@@ -31,7 +31,7 @@ from daemon.sandbox.watcher import Watcher
 
 SPARE_LABEL = "container-kit.spare"
 INTERVAL_S = 30.0
-REST_S = 0.2
+REST_S = 0.05
 """Who has just taken one has its first output by then."""
 MAX_AGE_S = 1800.0
 """Its init would wait for twice as long."""

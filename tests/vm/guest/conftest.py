@@ -15,7 +15,7 @@ import pytest
 
 from tests.images import imported
 from tests.running import Daemon
-from tests.vm.guest.unit import SOCKET_UNIT, systemctl
+from tests.vm.guest.unit import CONFIG, SERVICE, SOCKET_UNIT, systemctl
 
 IMAGE = "container-kit-test/guest:local"
 DEADLINE_S = 240.0  # of one request: an emulated processor is some twenty times slower
@@ -29,6 +29,14 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     secret.write_text("readable\n")
     with imported(IMAGE, dict.fromkeys(SECRETS, secret)) as tag:
         yield tag
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_spares() -> None:
+    """What launches leave can be counted."""
+    with CONFIG.open("a") as config:
+        config.write("\nspares_of_repeats = 0\n")
+    systemctl("try-restart", SERVICE)
 
 
 @pytest.fixture

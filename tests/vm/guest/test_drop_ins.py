@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.running import Daemon
-from tests.vm.guest.unit import SERVICE, await_that, command, main_pid, shown, systemctl
+from tests.vm.guest.unit import CONFIG, SERVICE, await_that, command, main_pid, shown, systemctl
 
 DROP_INS = Path("/usr/share/container-kit/drop-ins")
 FOLDER = Path(f"/etc/systemd/system/{SERVICE}.d")
-CONFIG = Path("/etc/container-kit/config.toml")
 EX_CONFIG = 78
 PAGER = Path("/usr/local/bin/page")
 PAGE = """#!/bin/sh

@@ -9,6 +9,7 @@ from pathlib import Path
 
 SERVICE = "container-kitd.service"
 SOCKET_UNIT = "container-kitd.socket"
+CONFIG = Path("/etc/container-kit/config.toml")
 DEADLINE_S = 120.0
 
 
