@@ -34,7 +34,7 @@ from daemon.sensors.watches import Watch as WatchedFile
 LOSS_INTERVAL_S = 1.0
 RESTART_S = (0.1, 1.0, 5.0, 30.0)
 """Waits before a sensor is started again; one that ran for longer than the last of them begins anew."""
-FLUSH_TURNS = 64
+FLUSH_TURNS = 256
 LIMITS_AFTER_S = 0.05
 EVENT_SENSORS = {"ebpf", "netlink", "fanotify", "inotify", "guard"}
 """What these lose nobody can look up later, as one can in /proc and in counters."""

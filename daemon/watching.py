@@ -87,7 +87,7 @@ class Watch:
         self._beginnings: dict[str, asyncio.Future[int]] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
         """Ids of which the engine said that they do not exist; it gives none twice. Bounded."""
-        self._engine_root = Path()
+        self._engine_root: Path | None = None
         self._trouble = ""
         """Why the engine could not be asked, as it was last told."""
 
@@ -143,7 +143,8 @@ class Watch:
     async def _follow(self) -> None:
         """The subscription first, then what is there already: nothing falls between."""
         async with self._engine.events(("create", "start", "oom", "destroy")) as events:
-            self._engine_root = Path((await self._engine.facts()).root_dir)
+            root_dir = (await self._engine.facts()).root_dir
+            self._engine_root = Path(root_dir) if root_dir else None
             for container in await self._engine.running():
                 await self._inspect(container["Id"])
             async for event in events:
@@ -187,7 +188,8 @@ class Watch:
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE_S):
                 return await self._engine.inspect(container_id)
-        return on_disk.inspected(self._engine_root, container_id) or await self._engine.inspect(container_id)
+        kept = on_disk.inspected(self._engine_root, container_id) if self._engine_root else None
+        return kept or await self._engine.inspect(container_id)
 
     def _not_inspected(self, container_id: str, error: EngineError) -> None:
         """One that does not exist is asked for once. All else may pass: told once, and tried again."""

@@ -120,7 +120,7 @@ async def test_one_that_the_engine_is_busy_with_is_known_from_the_disk(
 ) -> None:
     """As while it starts: it holds the container's lock, and answers when that is done."""
     async with watched(tmp_path) as made:
-        await eventually(lambda: made.watch._engine_root != Path())
+        await eventually(lambda: made.watch._engine_root)
         asked = []
 
         async def never(container_id: str) -> dict[str, Any]:

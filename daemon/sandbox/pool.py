@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Set
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -37,7 +37,6 @@ MAX_AGE_S = 1800.0
 """Its init would wait for twice as long."""
 
 log = structlog.get_logger()
-
 
 Place = int | Kind
 """In the settings, or of a kind that is launched again and again."""
@@ -115,14 +114,19 @@ class Pool:
             while self.wanted or self.repeats.most:
                 self._news.clear()
                 wanted = self._all_wanted()
-                for place in self._spares.keys() - wanted.keys():
-                    await _end(self._spares.pop(place), lambda _: True)
+                await self._give_up(wanted.keys())
                 for place, one in wanted.items():
                     await self._fill(place, one, watcher)
                 await self._next_turn()
         finally:
             for spares in self._spares.values():
                 await _end(spares, lambda _: True)
+
+    async def _give_up(self, wanted: Set[Place]) -> None:
+        """All that is not wanted any more."""
+        for place in (self._spares.keys() | self._problems.keys()) - wanted:
+            self._problems.pop(place, None)
+            await _end(self._spares.pop(place, []), lambda _: True)
 
     def _all_wanted(self) -> dict[Place, Wanted]:
         wanted: dict[Place, Wanted] = dict(enumerate(self.wanted))
