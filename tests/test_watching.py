@@ -130,4 +130,4 @@ async def test_one_that_the_engine_is_busy_with_is_known_from_the_disk(
         monkeypatch.setattr(made.engine, "inspect", never)
         made.feed(container)
         await eventually(lambda: made.pipeline.expected(container))
-        assert asked == [container]
+        assert container in asked  # there may be others
