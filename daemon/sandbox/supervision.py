@@ -12,6 +12,7 @@ from daemon.audit.record import EventType
 from daemon.findings import Severity
 from daemon.sandbox import resources
 from daemon.sandbox.cgroup import CgroupGone, Usage
+from daemon.sandbox.clock import together_s
 from daemon.sandbox.engine import Engine
 from daemon.sandbox.oom import watch_oom
 from daemon.sandbox.result import ExecutionResult
@@ -115,7 +116,7 @@ async def _sample(engine: Engine, sandbox: Sandbox, samples: _Samples) -> None:
     """Until the cgroup is gone. Each kind of excess is reported once a sandbox."""
     with suppress(CgroupGone):
         while True:
-            await asyncio.sleep(samples.interval_s)
+            await asyncio.sleep(together_s(samples.interval_s, time.monotonic()))
             for excess in samples.due():
                 await _exceeded(sandbox, excess.kind, excess.limit, excess.message)
                 if excess.kind == resources.ExceededKind.CPU and sandbox.ended_by_throttling:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from daemon.errors import SensorError
 from daemon.events import Event, LimitReached, Process, Tier
 from daemon.sandbox.cgroup import Cgroup, CgroupGone
+from daemon.sandbox.clock import together_s
 from daemon.sandbox.resources import Exceeded, Progress
 
 INTERVAL_S = 0.5
@@ -63,7 +64,7 @@ class LimitsSensor:
                     yield batch
                 await asyncio.sleep(0)  # others' turn: a sample is some ten reads
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._interval_s)
+                await asyncio.wait_for(self._wake.wait(), together_s(self._interval_s, time.monotonic()))
             if not self._closed:
                 self._wake.clear()
 
