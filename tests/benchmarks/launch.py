@@ -135,6 +135,7 @@ async def measure(running: Daemon, rounds: int) -> dict[str, float]:
             if number >= WARM_UP:
                 for kept, time_ms in zip((anew, without, again), times_ms, strict=True):
                     kept.append(time_ms)
+        await a_spare_waits(api)
     validations = await validations_ms(judged, 500)
     await engine.close()
     return {
