@@ -60,7 +60,8 @@ def test_a_watcher_is_there_from_the_first_step_and_the_container_until_it_was_l
         seen.append(on.client.containers.get(container_id).labels[LABEL])
 
     done = run(on, load(CASES / "fs-procsys-write"), watch=watch, on_end=look)
-    assert seen == [b"sh", "left", "fs-procsys-write"]
+    assert seen[0] in {b"runc", b"sh"}  # the engine says that it runs a little before the runtime executes it
+    assert seen[1:] == ["left", "fs-procsys-write"]
     with pytest.raises(docker.errors.NotFound):
         on.client.containers.get(done.container_id)
 
