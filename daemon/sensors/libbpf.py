@@ -172,6 +172,7 @@ class Object:
         if not self._object:
             raise self._library.error(ctypes.get_errno(), f"open {path.name}")
         self._links: dict[str, int] = {}
+        self._of_cgroups: set[str] = set()
         self.programs = {
             self._c.bpf_program__name(p).decode(): p for p in self._all("bpf_object__next_program")
         }
@@ -203,6 +204,8 @@ class Object:
         if not link:
             raise self._library.error(ctypes.get_errno(), f"attach {program}")
         self._links[program] = link
+        if cgroup is not None:
+            self._of_cgroups.add(program)
 
     def fill_slot(self, array: str, slot: int, program: str) -> None:
         """Of a program array: what a tail call to that slot goes on with."""
@@ -215,16 +218,20 @@ class Object:
 
     @property
     def detached(self) -> list[str]:
-        """Programs that were attached and are not any more, though nobody here detached them."""
-        return [program for program, link in self._links.items() if not self._holds(link)]
+        """Programs that were attached and are not any more, though nobody here detached them.
+
+        Any root process can detach a link of a cgroup, which then stands for none. Those of tracing and of
+        LSM have no such operation (kernel/bpf/syscall.c, link_detach): they go with their descriptors.
+        """
+        of_cgroups = self._of_cgroups & self._links.keys()
+        return sorted(program for program in of_cgroups if not self._holds(self._links[program]))
 
     def _holds(self, link: int) -> bool:
-        """Links of a cgroup can be detached by any root process, and then stand for no cgroup."""
         info, size = ctypes.create_string_buffer(256), c_uint32(256)
         if self._c.bpf_obj_get_info_by_fd(self._c.bpf_link__fd(link), info, ctypes.byref(size)):
             return False
         kind, _, program, _, cgroup = _LINK_INFO.unpack_from(info)
-        return bool(program) and not (kind == _LINK_OF_CGROUP and not cgroup)
+        return bool(program and cgroup) and kind == _LINK_OF_CGROUP
 
     def iterate(self, program: str) -> None:
         """Runs an iterator once over all it goes over."""
