@@ -117,7 +117,7 @@ class Pool:
                 await self._give_up(wanted.keys())
                 for place, one in wanted.items():
                     await self._fill(place, one, watcher)
-                await self._next_turn()
+                await self._next_turn(INTERVAL_S if wanted else None)
         finally:
             for spares in self._spares.values():
                 await _end(spares, lambda _: True)
@@ -133,9 +133,9 @@ class Pool:
         wanted.update(self.repeats.wanted().items())
         return wanted
 
-    async def _next_turn(self) -> None:
+    async def _next_turn(self, longest_s: float | None) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(INTERVAL_S):
+            async with asyncio.timeout(longest_s):
                 await self._news.wait()
                 await asyncio.sleep(REST_S)
 
