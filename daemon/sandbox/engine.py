@@ -44,6 +44,8 @@ class Engine:
 
     def __init__(self, socket: Path, *, deadline_s: float = DEADLINE_S) -> None:
         self.socket = socket
+        self.removal_failed = asyncio.Event()
+        """Of some container, and nobody has looked for it since."""
         self._deadline_s = deadline_s
         self._client = docker.APIClient(
             base_url=f"unix://{socket}", version=API, timeout=int(deadline_s), max_pool_size=THREADS
@@ -146,7 +148,11 @@ class Engine:
 
     async def remove(self, container_id: str) -> None:
         """With its anonymous volumes; gone already, or going, is fine."""
-        await self._tolerate({404, 409}, self._remove, container_id)
+        try:
+            await self._tolerate({404, 409}, self._remove, container_id)
+        except EngineError:
+            self.removal_failed.set()
+            raise
 
     async def managed(self, instance: str) -> list[dict[str, Any]]:
         """Every container, running or not, that a daemon with this state directory made."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -16,7 +17,8 @@ from daemon.sandbox.engine import LABEL, SESSION_LABEL
 from daemon.sandbox.executor import Executor, instance
 from daemon.sandbox.sandbox import Registry, State
 
-INTERVAL_S = 10.0
+INTERVAL_S, CALM_INTERVAL_S = 10.0, 60.0
+"""The first after a removal that failed: whatever else is left behind is no launch's any more in minutes."""
 LAUNCH_LIMIT_S = 180.0
 """Longer than a launch can take: a younger container may be on its way to become a sandbox."""
 
@@ -25,11 +27,17 @@ log = structlog.get_logger()
 
 async def remove_leftovers(executor: Executor) -> None:
     """Until cancelled. Nothing is left running that nobody watches, however long the engine was away."""
+    failed = executor.engine.removal_failed
     while True:
-        await asyncio.sleep(INTERVAL_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CALM_INTERVAL_S):
+                await failed.wait()
+                await asyncio.sleep(INTERVAL_S)
+        failed.clear()
         try:
             await _remove(executor)
         except (EngineError, AuditError) as error:
+            failed.set()
             log.debug("leftovers not removed yet", reason=str(error))
 
 
