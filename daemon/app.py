@@ -55,6 +55,7 @@ from daemon.sandbox.repeats import Repeats
 from daemon.sandbox.sandbox import Registry
 from daemon.settings import Settings, SpareSettings, settings_file
 from daemon.telemetry.telemetry import Telemetry
+from daemon.ticks import tick
 from exporters import secret
 
 CHECKPOINT_INTERVAL_S = 1.0
@@ -203,7 +204,8 @@ async def _run(
 async def _seal(audit: AuditLog, key: SigningKey) -> None:
     """Until cancelled: every second a checkpoint, while there are events."""
     while True:
-        await asyncio.sleep(CHECKPOINT_INTERVAL_S)
+        await audit.unsealed()
+        await tick(CHECKPOINT_INTERVAL_S)
         with suppress(AuditError):  # whoever recorded the events was told
             await audit.checkpoint(key)
 

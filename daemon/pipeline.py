@@ -90,6 +90,8 @@ class Pipeline:
         self.failures: Counter[str] = Counter()
         self.dropped = 0
         """Events of containers of which nothing became known in time."""
+        self.on_hold: Callable[[], None] = lambda: None
+        """Told of each container that sends events before it is expected."""
         self._publish = publish
         self._failed = failed
         self._by_kind: dict[type[Event], tuple[Detector, ...]] = {}
@@ -161,6 +163,8 @@ class Pipeline:
                 self._detector_failed(detector, error)
 
     def _hold(self, event: Event) -> None:
+        if event.sandbox not in self._held:
+            self.on_hold()
         held = self._held[event.sandbox]
         self.dropped += len(held) == HELD
         held.append(event)

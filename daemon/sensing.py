@@ -30,8 +30,10 @@ from daemon.sensors.netlink import NetlinkSensor
 from daemon.sensors.procfs import ProcfsSensor
 from daemon.sensors.statx import status_of
 from daemon.sensors.watches import Watch as WatchedFile
+from daemon.ticks import tick, until_tick_s
 
-LOSS_INTERVAL_S = 1.0
+LOSS_INTERVAL_S, IDLE_LOSS_INTERVAL_S = 1.0, 8.0
+"""The second while no events come: then none are lost, and only a detached program is to be found."""
 RESTART_S = (0.1, 1.0, 5.0, 30.0)
 """Waits before a sensor is started again; one that ran for longer than the last of them begins anew."""
 FLUSH_TURNS = 256
@@ -74,6 +76,7 @@ class Sensing:
         self._engine = engine
         self._sensors: dict[str, Sensor] = {}
         self._told_lost: dict[tuple[str, str], int] = {}
+        self._fed = asyncio.Event()
         self._enrolled: dict[str, int] = {}
         """A process of each container that came in from outside."""
 
@@ -110,11 +113,19 @@ class Sensing:
                 loop = asyncio.get_running_loop()
                 loop.call_later(LIMITS_AFTER_S, self._show_later, sensor, container, pid)
             else:
-                _show(sensor, container, pid)
+                self._show(sensor, container, pid)
 
     def _show_later(self, sensor: Sensor, container: str, pid: int) -> None:
         if container in self._enrolled:
-            _show(sensor, container, pid)
+            self._show(sensor, container, pid)
+
+    def _show(self, sensor: Sensor, container: str, pid: int) -> None:
+        """Counters of the daemon's own sandboxes are sampled where they are supervised."""
+        known = self._pipeline.expected(container)
+        managed = known is not None and known.managed
+        with suppress(SensorError):
+            if isinstance(sensor, FanotifySensor) or (isinstance(sensor, LimitsSensor) and not managed):
+                sensor.watch(container, pid)
 
     def forget(self, container: str) -> None:
         self._enrolled.pop(container, None)
@@ -140,6 +151,7 @@ class Sensing:
             self.feed(batch)
 
     def feed(self, batch: list[Event]) -> None:
+        self._fed.set()
         for event in batch:
             if isinstance(event, Enrolled) and event.sandbox:
                 self._enrol(event.sandbox, event.process.pid)
@@ -210,7 +222,7 @@ class Sensing:
         """One that is new learns of the containers that run already."""
         self._join()
         for container, pid in self._enrolled.items():
-            _show(sensor, container, pid)
+            self._show(sensor, container, pid)
 
     def _join(self) -> None:
         """fanotify asks the connector, if one runs, for the origin of processes."""
@@ -233,7 +245,11 @@ class Sensing:
 
     async def _tell_losses(self) -> None:
         while True:
-            await asyncio.sleep(LOSS_INTERVAL_S)
+            self._fed.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(until_tick_s(IDLE_LOSS_INTERVAL_S, time.monotonic())):
+                    await self._fed.wait()
+                    await tick(LOSS_INTERVAL_S)
             if self.ebpf is not None:
                 self.ebpf.verify()
             if isinstance(guard := self._sensors.get("guard"), InodeGuard):
@@ -342,9 +358,3 @@ async def _opened(name: str, open_sensor: Open, health: Health) -> Sensor | None
 
 def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, SensorError) else f"{type(error).__name__}: {error}"
-
-
-def _show(sensor: Sensor, container: str, pid: int) -> None:
-    with suppress(SensorError):
-        if isinstance(sensor, LimitsSensor | FanotifySensor):
-            sensor.watch(container, pid)

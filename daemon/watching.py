@@ -24,6 +24,7 @@ from daemon.sandbox import init, on_disk
 from daemon.sandbox.egress import EgressPolicy
 from daemon.sandbox.engine import Engine
 from daemon.sandbox.expected import of_inspected
+from daemon.sandbox.resources import Exceeded
 from daemon.sensing import Sensing
 
 WATCH_LABEL = "container-kit.watch"
@@ -50,16 +51,15 @@ async def _nothing(_: str) -> None:
     return
 
 
-def _out_of_memory(container_id: str) -> LimitReached:
-    """The engine hears of it at once; a sample of the counters comes late for a container that dies of it."""
+def _limit_reached(container_id: str, pid: int, kind: str, limit: int, used: int) -> LimitReached:
     return LimitReached(
         time_ns=time.monotonic_ns(),
         sandbox=container_id,
-        process=Process(pid=0),
+        process=Process(pid=pid),
         tier=Tier.CGROUP,
-        kind="memory",
-        limit=0,
-        used=0,
+        kind=kind,
+        limit=limit,
+        used=used,
     )
 
 
@@ -88,6 +88,9 @@ class Watch:
         self._gone: OrderedDict[str, None] = OrderedDict()
         """Ids of which the engine said that they do not exist; it gives none twice. Bounded."""
         self._engine_root: Path | None = None
+        self._late = asyncio.Event()
+        """Some container has sent events and is not expected yet."""
+        pipeline.on_hold = self._late.set
         self._trouble = ""
         """Why the engine could not be asked, as it was last told."""
 
@@ -108,6 +111,9 @@ class Watch:
 
     async def confine(self, container_id: str, pid: int, policy: EgressPolicy) -> None:
         await self._confinement.confine(container_id, pid, policy)
+
+    def limited(self, container_id: str, pid: int, excess: Exceeded) -> None:
+        self._pipeline.feed([_limit_reached(container_id, pid, str(excess.kind), excess.limit, excess.used)])
 
     async def ending(self, container_id: str) -> None:
         self._sensing.flush()
@@ -154,19 +160,24 @@ class Watch:
         if action == "destroy":
             self._forget_later(container_id)
         elif action == "oom":
-            self._pipeline.feed([_out_of_memory(container_id)])
+            # It hears of it at once; a sample of the counters is late for a container that dies of it.
+            self._pipeline.feed([_limit_reached(container_id, 0, "memory", 0, 0)])
         elif self._pipeline.expected(container_id) is None:
             await self._inspect(container_id)
 
     async def _inspect_late_ones(self) -> None:
         """Containers whose events came before their expectation did; those of an engine that is away wait."""
         while True:
+            await self._late.wait()
             await asyncio.sleep(RETRY_S if self._trouble else LATE_S)
+            self._late.clear()
             for container_id in self._pipeline.waiting():
                 if container_id in self._gone:
                     self._pipeline.forget(container_id)
                 else:
                     await self._inspect(container_id)
+            if self._pipeline.waiting():
+                self._late.set()
 
     async def _inspect(self, container_id: str) -> None:
         try:

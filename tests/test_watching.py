@@ -78,6 +78,13 @@ def container(image: str) -> Iterator[str]:
             client.remove_container(made, force=True)
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow this machine is just now, nobody is asked a second time for want of an answer."""
+    monkeypatch.setattr(module, "PATIENCE_S", 30)
+
+
+@pytest.mark.usefixtures("patient")
 async def test_one_that_is_gone_is_asked_for_once(tmp_path: Path) -> None:
     with capture_logs() as logs:
         async with watched(tmp_path) as made:
@@ -89,6 +96,7 @@ async def test_one_that_is_gone_is_asked_for_once(tmp_path: Path) -> None:
     assert [line["event"] for line in logs] == ["container is gone: its events are dropped"]
 
 
+@pytest.mark.usefixtures("patient")
 async def test_what_is_remembered_of_the_gone_is_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

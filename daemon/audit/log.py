@@ -61,6 +61,7 @@ class AuditLog:
         self._tree = found.tree
         self._checkpointed = 0
         """Lines under the last checkpoint, itself included."""
+        self._unsealed = asyncio.Event()
         self._recent: deque[SecurityAuditEvent] = deque(maxlen=REMEMBERED)
         self._batch: list[bytes] = []
         self._unpublished: list[SecurityAuditEvent] = []
@@ -112,6 +113,10 @@ class AuditLog:
         await self._make_room()
         return await self._keep(self._take(event))
 
+    async def unsealed(self) -> None:
+        """Returns once there are lines that no checkpoint stands for, written or yet to be."""
+        await self._unsealed.wait()
+
     async def checkpoint(self, key: SigningKey) -> None:
         """One more line that stands for all before it, if there are new ones. Raises AuditError.
 
@@ -124,6 +129,7 @@ class AuditLog:
             note, full = key.sign(self._tree.size, self._tree.root()), self._full()
             event = self._take(_checkpoint(note, self._tree.peaks if full else None))
             self._checkpointed = self._tree.size
+            self._unsealed.clear()
             await self._commit()
             sealed = full and await self._rotate(event.seq + 1)
         await asyncio.to_thread(self._write_head, note)
@@ -156,6 +162,7 @@ class AuditLog:
         event, line = _line(event.model_copy(update={"seq": self._seq + 1}))
         self._seq += 1
         self._tree.append(line)
+        self._unsealed.set()
         self._batch.append(line + b"\n")
         self._unpublished.append(event)
         self._waiting_bytes += len(self._batch[-1])

@@ -197,6 +197,13 @@ class Cgroup:
         descriptor, parse = self._cpu
         return parse(read_counters(descriptor))["cpu_ns"]
 
+    @property
+    def shared_cpu_time(self) -> Path:
+        """A file that reads the same while no program runs in it, nor in any cgroup beside it."""
+        v1 = self.directories["cpu"].version == 1
+        directory = self.directories["cpuacct" if v1 else "cpu"].path.parent
+        return directory / ("cpuacct.usage" if v1 else "cpu.stat")
+
     def limits(self) -> Limits:
         """Raises CgroupGone. Limits of parent cgroups are not looked at."""
         memory_bytes, memory_swap_bytes = self._memory_limits()

@@ -51,6 +51,7 @@ from daemon.sandbox.pulling import Pulls
 from daemon.sandbox.report import SecurityReport
 from daemon.sandbox.result import ExecutionResult
 from daemon.sandbox.sandbox import Registry, Sandbox, State
+from daemon.sandbox.stillness import Stillness
 from daemon.sandbox.supervision import supervise
 from daemon.sandbox.validator import SecurityValidator
 from daemon.sandbox.watcher import Unwatched, Watcher
@@ -96,6 +97,7 @@ class Executor:
         self.tasks: asyncio.TaskGroup | None = None
         self.pool = Pool(engine, self._spare_request)
         self.on_ended: Callable[[Sandbox, ExecutionResult], None] = lambda *_: None
+        self._stillness = Stillness()
         # Two daemons may share an engine: each ends only what it made itself.
         self._instance = instance(audit.path)
 
@@ -277,7 +279,7 @@ class Executor:
 
     async def _result(self, sandbox: Sandbox) -> ExecutionResult:
         try:
-            return await supervise(self.engine, sandbox)
+            return await supervise(self.engine, sandbox, self.watcher, self._stillness)
         except Exception as error:  # the border of one sandbox: recorded, and its result says so
             log.exception("sandbox failed", sandbox_id=sandbox.id)
             tracing.fail(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 
 from daemon import tracing
@@ -12,14 +12,16 @@ from daemon.audit.record import EventType
 from daemon.findings import Severity
 from daemon.sandbox import resources
 from daemon.sandbox.cgroup import CgroupGone, Usage
-from daemon.sandbox.clock import together_s
 from daemon.sandbox.engine import Engine
 from daemon.sandbox.oom import watch_oom
 from daemon.sandbox.result import ExecutionResult
 from daemon.sandbox.sandbox import Sandbox
+from daemon.sandbox.stillness import Stillness
+from daemon.sandbox.watcher import Watcher
+from daemon.ticks import tick
 
 FIRST_SAMPLE_INTERVAL_S = 0.02
-SAMPLE_INTERVAL_S, IDLE_INTERVAL_S = 0.5, 2.0
+SAMPLE_INTERVAL_S = 0.5
 OUTPUT_DRAIN_S = 2.0
 KILL_DEADLINE_S = 30.0
 AT_START = Usage(0, 0, 0, 0, 0, 0, 0)  # counters begin with the cgroup: what came before a sample counts
@@ -27,9 +29,11 @@ OOM_MESSAGE = "container killed: memory limit exceeded"
 THROTTLED_MESSAGE = "container killed: CPU limit held for too long"
 
 
-async def supervise(engine: Engine, sandbox: Sandbox) -> ExecutionResult:
+async def supervise(
+    engine: Engine, sandbox: Sandbox, watcher: Watcher, stillness: Stillness
+) -> ExecutionResult:
     """Returns when it has ended and what it wrote was read. Raises EngineError, AuditError."""
-    samples = _Samples(sandbox)
+    samples = _Samples(sandbox, watcher, stillness)
     with _readable(sandbox.pidfd, samples.exited), closing(sandbox.farewell):
         sandbox.farewell.listen(samples.last)
         status = await _until_exit(engine, sandbox, samples)
@@ -116,7 +120,7 @@ async def _sample(engine: Engine, sandbox: Sandbox, samples: _Samples) -> None:
     """Until the cgroup is gone. Each kind of excess is reported once a sandbox."""
     with suppress(CgroupGone):
         while True:
-            await asyncio.sleep(together_s(samples.interval_s, time.monotonic()))
+            await samples.next()
             for excess in samples.due():
                 await _exceeded(sandbox, excess.kind, excess.limit, excess.message)
                 if excess.kind == resources.ExceededKind.CPU and sandbox.ended_by_throttling:
@@ -138,34 +142,48 @@ async def _exceeded(sandbox: Sandbox, kind: str, limit: float, message: str) -> 
 class _Samples:
     """Of one sandbox's usage: the first soon, for a short run; later ones half a second apart, while it runs.
 
+    The watching half is told each time that a limit was hit anew, and judges that among all it sees.
+
     `complete` says that the last one was taken when the program had ended: nothing is missing in it.
     """
 
-    def __init__(self, sandbox: Sandbox) -> None:
-        self._sandbox = sandbox
+    def __init__(self, sandbox: Sandbox, watcher: Watcher, stillness: Stillness) -> None:
+        self._sandbox, self._watcher, self._stillness = sandbox, watcher, stillness
         self._seen: set[str] = set()
         self._progress = resources.Progress(AT_START)
         self.usage: Usage | None = None
         self.found_last: list[resources.Exceeded] = []
         self.complete = False
         self.ended = asyncio.Event()
-        self.interval_s = FIRST_SAMPLE_INTERVAL_S
-        """Until the next one."""
+        self._interval_s = FIRST_SAMPLE_INTERVAL_S
+
+    async def next(self) -> None:
+        """Returns when the next one is due."""
+        if self._interval_s < self._stillness.interval_s:
+            await tick(self._interval_s)
+        else:
+            await self._stillness.over(self._sandbox.cgroup.shared_cpu_time)
 
     def due(self) -> list[resources.Exceeded]:
         """Of a new one; while none of its programs runs the last one stands. Raises CgroupGone."""
         idle = self.usage is not None and self._sandbox.cgroup.cpu_ns() == self.usage.cpu_ns
-        self.interval_s = min(self.interval_s * 2, IDLE_INTERVAL_S if idle else SAMPLE_INTERVAL_S)
+        longest_s = self._stillness.interval_s if idle else SAMPLE_INTERVAL_S
+        self._interval_s = min(self._interval_s * 2, longest_s)
         return [] if idle else self.take()
 
     def take(self) -> list[resources.Exceeded]:
         """What was exceeded for the first time; memory is the OOM watch's to tell. Raises CgroupGone."""
         self.usage = self._sandbox.cgroup.usage()
         self._sandbox.usage = self.usage
-        exceeded = self._progress.exceeded(self.usage, self._sandbox.limits)
-        exceeded += resources.workspace_exceeded(self._sandbox.workspace.statvfs())
-        new = [e for e in exceeded if e.kind not in self._seen and e.kind != resources.ExceededKind.MEMORY]
-        self._seen.update(e.kind for e in new)
+        hit = self._progress.exceeded(self.usage, self._sandbox.limits)
+        full = self._new(resources.workspace_exceeded(self._sandbox.workspace.statvfs()))
+        for excess in (*hit, *full):
+            self._watcher.limited(self._sandbox.container_id, self._sandbox.pid, excess)
+        return self._new(e for e in hit if e.kind != resources.ExceededKind.MEMORY) + full
+
+    def _new(self, exceeded: Iterable[resources.Exceeded]) -> list[resources.Exceeded]:
+        new = [excess for excess in exceeded if excess.kind not in self._seen]
+        self._seen.update(excess.kind for excess in new)
         return new
 
     def last(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from daemon.errors import ConfinementError
 from daemon.expectation import Expectation
 from daemon.sandbox.egress import EgressPolicy
+from daemon.sandbox.resources import Exceeded
 
 
 class Watcher(Protocol):
@@ -22,6 +23,9 @@ class Watcher(Protocol):
 
     async def confine(self, container_id: str, pid: int, policy: EgressPolicy) -> None:
         """Before its first instruction: in force when it returns. Raises ConfinementError."""
+
+    def limited(self, container_id: str, pid: int, excess: Exceeded) -> None:
+        """By the counters of its cgroup, which are sampled here; `pid` is its first process."""
 
     async def ending(self, container_id: str) -> None:
         """It runs no more, and is removed once this returns: what has to be read of it has been."""
@@ -45,6 +49,9 @@ class Unwatched:
 
     async def confine(self, container_id: str, pid: int, policy: EgressPolicy) -> None:
         raise ConfinementError("the profile's egress list cannot be enforced: nothing watches sandboxes here")
+
+    def limited(self, container_id: str, pid: int, excess: Exceeded) -> None:
+        del container_id, pid, excess
 
     async def ending(self, container_id: str) -> None:
         del container_id

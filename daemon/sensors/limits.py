@@ -10,12 +10,12 @@ from contextlib import suppress
 from daemon.errors import SensorError
 from daemon.events import Event, LimitReached, Process, Tier
 from daemon.sandbox.cgroup import Cgroup, CgroupGone
-from daemon.sandbox.clock import together_s
 from daemon.sandbox.resources import Exceeded, Progress
+from daemon.ticks import until_tick_s
 
 INTERVAL_S = 0.5
-IDLE_LOOKS = 4
-"""One in which nothing ran is looked at only each so many times."""
+IDLE_INTERVALS = 16
+"""After so many at most one in which nothing ran is looked at again; each rest is twice the one before."""
 
 
 class LimitsSensor:
@@ -39,11 +39,13 @@ class LimitsSensor:
         """By a process in it. False if it has ended; raises SensorError if its counters cannot be read."""
         self.forget(container)
         try:
-            self._watched[container] = _Counters(pid)
+            self._watched[container] = counters = _Counters(pid)
         except CgroupGone:
             return False
         except (LookupError, OSError) as error:
             raise SensorError(f"cgroup of container {container}: {error}") from error
+        counters.rest(self._interval_s)
+        self._wake.set()
         return True
 
     def forget(self, container: str) -> None:
@@ -52,9 +54,9 @@ class LimitsSensor:
             counters.cgroup.close()
 
     def look(self) -> None:
-        """At once instead of at the next interval, and at all of them."""
+        """At once instead of when it is due, and at all of them."""
         for counters in self._watched.values():
-            counters.looks_left = 0
+            counters.due_s = 0
         self._wake.set()
 
     async def events(self) -> AsyncIterator[list[Event]]:
@@ -64,7 +66,8 @@ class LimitsSensor:
                     yield batch
                 await asyncio.sleep(0)  # others' turn: a sample is some ten reads
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), together_s(self._interval_s, time.monotonic()))
+                async with asyncio.timeout(self._rest_s()):
+                    await self._wake.wait()
             if not self._closed:
                 self._wake.clear()
 
@@ -74,16 +77,25 @@ class LimitsSensor:
         for container in list(self._watched):
             self.forget(container)
 
+    def _rest_s(self) -> float | None:
+        """None: until one is watched."""
+        due_s = min((counters.due_s for counters in self._watched.values()), default=None)
+        return None if due_s is None else max(0, due_s - time.monotonic())
+
     def _busy(self) -> list[str]:
         """Those in which anything ran since their last sample: of the others nothing can have changed."""
-        return [container for container, counters in list(self._watched.items()) if self._ran(counters)]
+        now_s = time.monotonic()
+        due = [container for container, counters in self._watched.items() if counters.due_s <= now_s]
+        return [container for container in due if self._ran(self._watched[container])]
 
-    @staticmethod
-    def _ran(counters: _Counters) -> bool:
+    def _ran(self, counters: _Counters) -> bool:
         try:
-            return counters.is_due() and counters.ran()
+            ran = counters.ran()
         except (CgroupGone, OSError):
-            return True  # its sample says so
+            ran = True  # its sample says so
+        longest_s = self._interval_s * IDLE_INTERVALS
+        counters.rest(self._interval_s if ran else min(counters.interval_s * 2, longest_s))
+        return ran
 
     def _sample(self, container: str) -> Iterator[Event]:
         counters = self._watched.get(container)
@@ -112,17 +124,15 @@ class _Counters:
         self.cgroup = Cgroup.of_pid(pid)
         self._last = self.cgroup.usage()
         self._progress = Progress(self._last)
-        self.looks_left = 1
+        self.interval_s = self.due_s = 0.0
 
-    def is_due(self) -> bool:
-        self.looks_left -= 1
-        return self.looks_left <= 0
+    def rest(self, interval_s: float) -> None:
+        now_s = time.monotonic()
+        self.interval_s, self.due_s = interval_s, now_s + until_tick_s(interval_s, now_s)
 
     def ran(self) -> bool:
-        """Raises CgroupGone."""
-        ran = self.cgroup.cpu_ns() != self._last.cpu_ns
-        self.looks_left = 1 if ran else IDLE_LOOKS
-        return ran
+        """Since the last sample. Raises CgroupGone."""
+        return self.cgroup.cpu_ns() != self._last.cpu_ns
 
     def hits(self) -> list[Exceeded]:
         """Raises CgroupGone."""

@@ -22,7 +22,7 @@ from daemon.sensors.attribution import HOST, container_of
 from daemon.sensors.drift import Baselines, Expect
 from daemon.sensors.observation import Observation, mount_namespace_of, observe
 
-INTERVAL_S = 30.0
+INTERVAL_S = 60.0
 GRACE_S = 1.0
 """A younger process is not judged: its event may be on the way, and its runtime not yet done with it."""
 

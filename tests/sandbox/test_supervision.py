@@ -15,8 +15,11 @@ import pytest
 
 from daemon.sandbox.cgroup import UNLIMITED, CgroupGone, Limits, Usage
 from daemon.sandbox.engine import Engine
+from daemon.sandbox.resources import Exceeded
 from daemon.sandbox.sandbox import Sandbox
+from daemon.sandbox.stillness import Stillness
 from daemon.sandbox.supervision import AT_START, _oom_killed, _Samples
+from daemon.sandbox.watcher import Unwatched, Watcher
 
 MIB = 1 << 20
 LIMITS = Limits(32 * MIB, 32 * MIB, UNLIMITED, 100_000, 8)
@@ -50,9 +53,26 @@ def sandbox(*samples: Usage, kills_watched: int = 0, pidfd: int = -1) -> Sandbox
         oom=SimpleNamespace(killed=lambda: kills_watched),
         farewell=Farewell(),
         container_id="c",
+        pid=7,
+        usage=None,
         pidfd=pidfd,
     )
     return cast(Sandbox, made)
+
+
+class Told(Unwatched):
+    """Keeps what the watching half is told."""
+
+    def __init__(self) -> None:
+        self.kinds: list[str] = []
+
+    def limited(self, container_id: str, pid: int, excess: Exceeded) -> None:
+        assert (container_id, pid) == ("c", 7)
+        self.kinds.append(excess.kind)
+
+
+def samples_of(found: Sandbox, watcher: Watcher | None = None) -> _Samples:
+    return _Samples(found, watcher or Told(), Stillness())
 
 
 def engine(*, oom_killed: bool) -> Engine:
@@ -73,15 +93,33 @@ def ended() -> Iterator[int]:
 
 def test_what_was_refused_before_the_first_sample_is_told() -> None:
     refused = replace(AT_START, pids=8, pids_peak=8, pids_refused=3)
-    samples = _Samples(sandbox(refused, refused))
+    samples = samples_of(sandbox(refused, refused))
     assert [excess.kind for excess in samples.take()] == ["pids"]
     assert samples.take() == []
+
+
+def test_the_watching_half_is_told_each_time_that_a_limit_was_hit_anew() -> None:
+    usage = [replace(AT_START, pids_refused=3), replace(AT_START, pids_refused=3)]
+    usage += [replace(AT_START, pids_refused=4, oom_kills=1)]
+    told = Told()
+    samples = samples_of(sandbox(*usage), told)
+    assert [[excess.kind for excess in samples.take()] for _ in usage] == [["pids"], [], []]
+    assert sorted(told.kinds) == ["memory", "pids", "pids"]
+
+
+def test_of_a_full_workspace_it_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, told = sandbox(AT_START, AT_START), Told()
+    full = SimpleNamespace(f_frsize=4096, f_blocks=8, f_bfree=0, f_bavail=0, f_files=8, f_favail=4)
+    monkeypatch.setattr(found.workspace, "statvfs", lambda: full)
+    samples = samples_of(found, told)
+    assert [[excess.kind for excess in samples.take()] for _ in range(2)] == [["workspace"], []]
+    assert told.kinds == ["workspace"]
 
 
 @pytest.mark.parametrize("word", [True, False])
 async def test_without_a_last_sample_the_engine_is_asked(word: bool) -> None:
     found = sandbox(AT_START)
-    samples = _Samples(found)
+    samples = samples_of(found)
     samples.take()
     samples.last()
     assert await _oom_killed(engine(oom_killed=word), found, samples) is word
@@ -90,21 +128,21 @@ async def test_without_a_last_sample_the_engine_is_asked(word: bool) -> None:
 @pytest.mark.parametrize(("sample", "killed"), [(AT_START, False), (OOM, True)])
 async def test_a_last_sample_is_believed(sample: Usage, killed: bool) -> None:
     found = sandbox(sample)
-    samples = _Samples(found)
+    samples = samples_of(found)
     samples.last()
     assert await _oom_killed(engine(oom_killed=not killed), found, samples) is killed
 
 
 async def test_so_is_the_watch() -> None:
     found = sandbox(kills_watched=1)
-    samples = _Samples(found)
+    samples = samples_of(found)
     samples.last()
     assert await _oom_killed(engine(oom_killed=False), found, samples) is True
 
 
 async def test_a_first_process_that_is_killed_says_no_farewell(ended: int) -> None:
     found = sandbox(OOM, pidfd=ended)
-    samples = _Samples(found)
+    samples = samples_of(found)
     samples.exited()
     assert samples.usage == OOM
     assert (samples.ended.is_set(), found.farewell.closed) == (True, True)
@@ -112,7 +150,7 @@ async def test_a_first_process_that_is_killed_says_no_farewell(ended: int) -> No
 
 async def test_after_a_farewell_nothing_is_read_again(ended: int) -> None:
     found = sandbox(OOM, AT_START, pidfd=ended)
-    samples = _Samples(found)
+    samples = samples_of(found)
     samples.last()
     samples.exited()
     assert samples.usage == OOM
