@@ -158,6 +158,7 @@ class Cgroup:
         self.directories: Final = dict(directories)
         self._memory_peak_bytes = 0
         self._pids_peak = 0
+        self._closed = False
         with ExitStack() as files:
             self._sources = list(self._open(files))
             self._cpu = self._sources[_place_of_cpu_time(self._sources)]
@@ -195,7 +196,7 @@ class Cgroup:
     def cpu_ns(self) -> int:
         """As in a sample, by one read. While it stands still no program in it has run. Raises CgroupGone."""
         descriptor, parse = self._cpu
-        return parse(read_counters(descriptor))["cpu_ns"]
+        return parse(self._read(descriptor))["cpu_ns"]
 
     @property
     def shared_cpu_time(self) -> Path:
@@ -217,6 +218,8 @@ class Cgroup:
         )
 
     def close(self) -> None:
+        """After that it is as good as gone."""
+        self._closed = True
         self._files.close()
 
     def __enter__(self) -> Self:
@@ -242,8 +245,14 @@ class Cgroup:
     def _sample(self) -> dict[str, int]:
         counters: dict[str, int] = {}
         for descriptor, parse in self._sources:
-            counters |= parse(read_counters(descriptor))
+            counters |= parse(self._read(descriptor))
         return counters
+
+    def _read(self, descriptor: int) -> bytes:
+        """Once closed, its number may be that of another file."""
+        if self._closed:
+            raise CgroupGone("its files are closed")
+        return read_counters(descriptor)
 
     def _memory_limits(self) -> tuple[int, int | None]:
         if self.directories["memory"].version == 1:

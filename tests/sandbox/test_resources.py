@@ -235,6 +235,24 @@ class TestV2:
             v2.open()
         assert len(list(Path("/proc/self/fd").iterdir())) == before
 
+    def test_once_closed_it_reads_no_file_that_has_its_descriptors_now(self, v2: FakeTree) -> None:
+        other = v2.cgroup.parent / "docker-other.scope"
+        shutil.copytree(v2.cgroup, other)
+        cgroup = v2.open()
+        cgroup.close()
+        beside = [(other / name).open() for name in V2_FILES]
+        try:
+            for read in (cgroup.usage, cgroup.cpu_ns):
+                with pytest.raises(CgroupGone):
+                    read()
+        finally:
+            for file in beside:
+                file.close()
+
+    def test_the_counter_of_all_beside_it(self, v2: FakeTree) -> None:
+        with v2.open() as cgroup:
+            assert cgroup.shared_cpu_time == v2.cgroup.parent / "cpu.stat"
+
 
 @pytest.mark.root
 def test_the_v2_watch_on_a_real_cgroup_file(monkeypatch: pytest.MonkeyPatch) -> None:
