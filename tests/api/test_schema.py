@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import Daemon
+from tests.conftest import OTHER_RULES
+from tests.running import Daemon, daemon
 
 pytestmark = [pytest.mark.root, pytest.mark.docker]
 
@@ -58,10 +59,19 @@ def relay(path: Path) -> Iterator[str]:
         thread.join(5)
 
 
-def test_no_generated_request_breaks_the_document(running: Daemon, tmp_path: Path) -> None:
+@pytest.fixture
+def own(tmp_path: Path, image: str) -> Iterator[Daemon]:
+    """With a sandbox that runs and one that has ended, and none that another test has filled."""
+    with daemon(tmp_path, OTHER_RULES) as started:
+        started.run(image, "true")
+        started.launch(image, "sleep", "600")
+        yield started
+
+
+def test_no_generated_request_breaks_the_document(own: Daemon, tmp_path: Path) -> None:
     document = tmp_path / "openapi.json"
-    document.write_text(json.dumps(running.request("GET", "/openapi.json").json()))
-    with relay(running.socket) as address:
+    document.write_text(json.dumps(own.request("GET", "/openapi.json").json()))
+    with relay(own.socket) as address:
         command = [Path(sys.executable).with_name("schemathesis"), "run", document, "--url", address]
         # The event stream and the WebSocket have no end of their own: they have tests of their own.
         endless = ["--exclude-path", "/v1/sandboxes/{id}/attach", "--exclude-path", "/v1/events"]
@@ -78,4 +88,4 @@ def test_no_generated_request_breaks_the_document(running: Daemon, tmp_path: Pat
         ]
         done = subprocess.run([*command, *options], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout[-6000:]
-    assert running.request("GET", "/healthz").json()["status"] == "ok"
+    assert own.request("GET", "/healthz").json()["status"] == "ok"
