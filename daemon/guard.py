@@ -57,6 +57,7 @@ class Guard:
         self.sensing.watch_all = mode is not Mode.MANAGED
         self.sensing.guarded = _guarded(settings)
         self.confinement = Confinement(self.sensing, self.pipeline, settings.dns_servers)
+        self.sensing.on_fed = executor.stillness.may_be_over
         self.sensing.on_enrolled = self._enrolled
         self.responder.sensing = self.sensing
         self.recording = _recording(settings)

@@ -32,7 +32,7 @@ from daemon.sensors.statx import status_of
 from daemon.sensors.watches import Watch as WatchedFile
 from daemon.ticks import tick, until_tick_s
 
-LOSS_INTERVAL_S, IDLE_LOSS_INTERVAL_S = 1.0, 8.0
+LOSS_INTERVAL_S, IDLE_LOSS_INTERVAL_S = 1.0, 32.0
 """The second while no events come: then none are lost, and only a detached program is to be found."""
 RESTART_S = (0.1, 1.0, 5.0, 30.0)
 """Waits before a sensor is started again; one that ran for longer than the last of them begins anew."""
@@ -65,6 +65,8 @@ class Sensing:
         self.on_enrolled: Callable[[Enrolled], None] = lambda _: None
         self.on_executed: Callable[[ProcessExecuted], None] = lambda _: None
         """Where the new program is in place already: fanotify asks before it is."""
+        self.on_fed: Callable[[], None] = lambda: None
+        """Told that something was seen, whatever it is."""
         self.watch_all = False
         self.guarded: dict[Path, Deny] = {}
         """Files of the host whose opening is denied."""
@@ -152,6 +154,7 @@ class Sensing:
 
     def feed(self, batch: list[Event]) -> None:
         self._fed.set()
+        self.on_fed()
         for event in batch:
             if isinstance(event, Enrolled) and event.sandbox:
                 self._enrol(event.sandbox, event.process.pid)

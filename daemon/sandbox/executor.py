@@ -97,7 +97,7 @@ class Executor:
         self.tasks: asyncio.TaskGroup | None = None
         self.pool = Pool(engine, self._spare_request)
         self.on_ended: Callable[[Sandbox, ExecutionResult], None] = lambda *_: None
-        self._stillness = Stillness()
+        self.stillness = Stillness()
         # Two daemons may share an engine: each ends only what it made itself.
         self._instance = instance(audit.path)
 
@@ -279,7 +279,7 @@ class Executor:
 
     async def _result(self, sandbox: Sandbox) -> ExecutionResult:
         try:
-            return await supervise(self.engine, sandbox, self.watcher, self._stillness)
+            return await supervise(self.engine, sandbox, self.watcher, self.stillness)
         except Exception as error:  # the border of one sandbox: recorded, and its result says so
             log.exception("sandbox failed", sandbox_id=sandbox.id)
             tracing.fail(error)

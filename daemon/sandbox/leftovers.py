@@ -16,8 +16,9 @@ from daemon.findings import Severity
 from daemon.sandbox.engine import LABEL, SESSION_LABEL
 from daemon.sandbox.executor import Executor, instance
 from daemon.sandbox.sandbox import Registry, State
+from daemon.ticks import until_tick_s
 
-INTERVAL_S, CALM_INTERVAL_S = 10.0, 60.0
+INTERVAL_S, CALM_INTERVAL_S = 10.0, 320.0
 """The first after a removal that failed: whatever else is left behind is no launch's any more in minutes."""
 LAUNCH_LIMIT_S = 180.0
 """Longer than a launch can take: a younger container may be on its way to become a sandbox."""
@@ -30,7 +31,7 @@ async def remove_leftovers(executor: Executor) -> None:
     failed = executor.engine.removal_failed
     while True:
         with suppress(TimeoutError):
-            async with asyncio.timeout(CALM_INTERVAL_S):
+            async with asyncio.timeout(until_tick_s(CALM_INTERVAL_S, time.monotonic())):
                 await failed.wait()
                 await asyncio.sleep(INTERVAL_S)
         failed.clear()

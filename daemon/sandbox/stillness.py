@@ -8,30 +8,37 @@ from pathlib import Path
 
 from daemon.ticks import until_tick_s
 
-INTERVAL_S = 8.0
+SOONEST_S, LATEST_S = 2.0, 32.0
+"""Until the next reading: after each that finds it still, twice as long as before."""
 
 
 class Stillness:
-    def __init__(self, interval_s: float = INTERVAL_S) -> None:
-        self.interval_s = interval_s
+    def __init__(self, soonest_s: float = SOONEST_S, latest_s: float = LATEST_S) -> None:
+        self._soonest_s, self._latest_s = soonest_s, latest_s
         self._counters: dict[Path, _Counter] = {}
         """One, as the daemon has one cgroup for all its sandboxes."""
 
     async def over(self, file: Path) -> None:
-        """Returns within an interval of anything that ran since the call, and now and then without reason.
+        """Returns once anything has run since the call, and now and then without reason.
 
         `file` reads differently whenever anything has run: see Cgroup.shared_cpu_time.
         """
         if file not in self._counters:
-            self._counters[file] = _Counter(file, self.interval_s)
+            self._counters[file] = _Counter(file, self._soonest_s, self._latest_s)
         await self._counters[file].changed()
+
+    def may_be_over(self) -> None:
+        """Somebody saw something run: whoever it was, it is looked for soon."""
+        for counter in self._counters.values():
+            counter.read_soon()
 
 
 class _Counter:
     """Read while somebody waits."""
 
-    def __init__(self, file: Path, interval_s: float) -> None:
-        self._file, self._interval_s = file, interval_s
+    def __init__(self, file: Path, soonest_s: float, latest_s: float) -> None:
+        self._file, self._soonest_s, self._latest_s = file, soonest_s, latest_s
+        self._rest_s = soonest_s
         self._last: bytes | None = None
         """As it was before those who wait looked at their own; not known at first."""
         self._waiting: set[asyncio.Future[None]] = set()
@@ -48,16 +55,24 @@ class _Counter:
             self._waiting.discard(waiting)
 
     def _arm(self) -> None:
-        wait_s = until_tick_s(self._interval_s, time.monotonic())
+        wait_s = until_tick_s(self._rest_s, time.monotonic())
         self._timer = asyncio.get_running_loop().call_later(wait_s, self._look)
 
     def _look(self) -> None:
         self._timer = None
         now = _content(self._file)
         if now != self._last or now is None:
-            self._last = now
+            self._last, self._rest_s = now, self._soonest_s
             self._wake()
-        elif self._waiting:
+        else:
+            self._rest_s = min(self._rest_s * 2, self._latest_s)
+            if self._waiting:
+                self._arm()
+
+    def read_soon(self) -> None:
+        if self._timer is not None and self._rest_s > self._soonest_s:
+            self._timer.cancel()
+            self._rest_s = self._soonest_s
             self._arm()
 
     def _wake(self) -> None:

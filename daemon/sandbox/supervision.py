@@ -156,20 +156,20 @@ class _Samples:
         self.complete = False
         self.ended = asyncio.Event()
         self._interval_s = FIRST_SAMPLE_INTERVAL_S
+        self._idle = False
 
     async def next(self) -> None:
         """Returns when the next one is due."""
-        if self._interval_s < self._stillness.interval_s:
-            await tick(self._interval_s)
-        else:
+        if self._idle:
             await self._stillness.over(self._sandbox.cgroup.shared_cpu_time)
+        else:
+            await tick(self._interval_s)
 
     def due(self) -> list[resources.Exceeded]:
         """Of a new one; while none of its programs runs the last one stands. Raises CgroupGone."""
-        idle = self.usage is not None and self._sandbox.cgroup.cpu_ns() == self.usage.cpu_ns
-        longest_s = self._stillness.interval_s if idle else SAMPLE_INTERVAL_S
-        self._interval_s = min(self._interval_s * 2, longest_s)
-        return [] if idle else self.take()
+        self._interval_s = min(self._interval_s * 2, SAMPLE_INTERVAL_S)
+        self._idle = self.usage is not None and self._sandbox.cgroup.cpu_ns() == self.usage.cpu_ns
+        return [] if self._idle else self.take()
 
     def take(self) -> list[resources.Exceeded]:
         """What was exceeded for the first time; memory is the OOM watch's to tell. Raises CgroupGone."""

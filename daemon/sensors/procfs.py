@@ -21,8 +21,9 @@ from daemon.events import Drift, Enrolled, Event, Process, Tier, UnannouncedProc
 from daemon.sensors.attribution import HOST, container_of
 from daemon.sensors.drift import Baselines, Expect
 from daemon.sensors.observation import Observation, mount_namespace_of, observe
+from daemon.ticks import until_tick_s
 
-INTERVAL_S = 60.0
+INTERVAL_S = 64.0
 GRACE_S = 1.0
 """A younger process is not judged: its event may be on the way, and its runtime not yet done with it."""
 
@@ -86,7 +87,8 @@ class ProcfsSensor:
             if batch := list(self._reconcile(found)):
                 yield batch
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._interval_s)
+                async with asyncio.timeout(until_tick_s(self._interval_s, time.monotonic())):
+                    await self._wake.wait()
             if not self._closed:
                 self._wake.clear()
 

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.root, pytest.mark.docker]
 
 FORKS = "for i in 1 2 3 4 5 6 7 8 9; do (b() { b | b & }; b) & done 2>/dev/null"
 REST_S = 12
-"""Its samples are eight seconds apart by then."""
+"""The shared counter is read each eight seconds by then."""
 DEADLINE_S = 30.0
 
 

@@ -134,8 +134,8 @@ class TestEngineAway:
         proxy.on_request = lambda _: None
         proxy.mend()
         await_(lambda: behind.containers() == 0)
-        event = behind.events()[-1]
-        assert (event["event_type"], event["sandbox_id"]) == ("EXECUTION_FAILED", sandbox["id"])
+        await_(lambda: behind.events()[-1]["event_type"] == "EXECUTION_FAILED")
+        assert behind.events()[-1]["sandbox_id"] == sandbox["id"]
 
 
 def test_a_container_is_left_over_when_no_launch_can_still_want_it() -> None:
