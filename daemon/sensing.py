@@ -32,7 +32,7 @@ from daemon.sensors.statx import status_of
 from daemon.sensors.watches import Watch as WatchedFile
 from daemon.ticks import tick, until_tick_s
 
-LOSS_INTERVAL_S, IDLE_LOSS_INTERVAL_S = 1.0, 32.0
+LOSS_INTERVAL_S, IDLE_LOSS_INTERVAL_S = 1.0, 30.0
 """The second while no events come: then none are lost, and only a detached program is to be found."""
 RESTART_S = (0.1, 1.0, 5.0, 30.0)
 """Waits before a sensor is started again; one that ran for longer than the last of them begins anew."""

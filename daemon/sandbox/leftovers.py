@@ -18,7 +18,7 @@ from daemon.sandbox.executor import Executor, instance
 from daemon.sandbox.sandbox import Registry, State
 from daemon.ticks import until_tick_s
 
-INTERVAL_S, CALM_INTERVAL_S = 10.0, 320.0
+INTERVAL_S, CALM_INTERVAL_S = 10.0, 300.0
 """The first after a removal that failed: whatever else is left behind is no launch's any more in minutes."""
 LAUNCH_LIMIT_S = 180.0
 """Longer than a launch can take: a younger container may be on its way to become a sandbox."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from daemon.ticks import until_tick_s
 
-SOONEST_S, LATEST_S = 2.0, 32.0
+SOONEST_S, LATEST_S = 2.0, 30.0
 """Until the next reading: after each that finds it still, twice as long as before."""
 
 

@@ -16,6 +16,7 @@ _READ_BYTES = 1 << 16
 # As Docker, containerd, CRI-O and Podman name them, by either cgroup driver.
 _PREFIX = rb"(?:docker|cri-containerd|crio|libpod)-"
 _CONTAINER = re.compile(rb"[/:](?:%b)?([0-9a-f]{64})(?:\.scope)?(?=[/\n]|$)" % _PREFIX)
+_LINKS_OF_ONE_THREAD = 3
 _PF_EXITING = 0x4  # include/linux/sched.h
 _FLAGS_FIELD, _START_FIELD = 6, 19  # of proc_pid_stat(5), counted from the one after the name
 
@@ -82,6 +83,19 @@ def read_proc(pid: int, name: str, limit_bytes: int = _READ_BYTES) -> bytes | No
         finally:
             os.close(descriptor)
     return None
+
+
+def ran_ns(pid: int) -> int | None:
+    """How long it has run; None if it has ended or has other threads, which may run without its first.
+
+    By /proc/<pid>/schedstat (Documentation/scheduler/sched-stats.rst), which some kernels do not have.
+    """
+    try:
+        alone = os.stat(f"/proc/{pid}/task").st_nlink == _LINKS_OF_ONE_THREAD  # noqa: PTH116  # for each process
+        schedstat = read_proc(pid, "schedstat") if alone else None
+    except OSError:
+        return None
+    return int(schedstat.split()[0]) if schedstat else None
 
 
 def start_ticks(pid: int) -> int:

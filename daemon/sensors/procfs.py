@@ -18,12 +18,12 @@ import psutil
 
 from daemon.errors import SensorError
 from daemon.events import Drift, Enrolled, Event, Process, Tier, UnannouncedProcess
-from daemon.sensors.attribution import HOST, container_of
+from daemon.sensors.attribution import HOST, container_of, ran_ns
 from daemon.sensors.drift import Baselines, Expect
 from daemon.sensors.observation import Observation, mount_namespace_of, observe
 from daemon.ticks import until_tick_s
 
-INTERVAL_S = 64.0
+INTERVAL_S = 30.0
 GRACE_S = 1.0
 """A younger process is not judged: its event may be on the way, and its runtime not yet done with it."""
 
@@ -44,6 +44,20 @@ class Found:
         return self.seen.process.pid, self.started_s
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One that has not run since is still what it was."""
+
+    ran_ns: int
+    containers: frozenset[str]
+    """Those that were known: on the host is what is in none of them."""
+    found: Found | None
+    """None on the host."""
+
+    def holds(self, ran_ns: int | None, containers: frozenset[str]) -> bool:
+        return self.ran_ns == ran_ns and (self.found is not None or self.containers == containers)
+
+
 class ProcfsSensor:
     """Reports UnannouncedProcess, and Enrolled for one that has drifted since it was announced.
 
@@ -62,6 +76,7 @@ class ProcfsSensor:
         self._baselines = Baselines(expect)
         self._reported: dict[tuple[int, float], Drift] = {}
         self._inventory: dict[str, list[Process]] = {}
+        self._looks: dict[int, Look] = {}
         self._refused: set[int] = set()
         self._unreadable = 0
         self._wake = asyncio.Event()
@@ -100,14 +115,30 @@ class ProcfsSensor:
         """The oldest first: a container's first process is the measure of the others."""
         found: list[Found] = []
         refused: set[int] = set()
+        before, self._looks = self._looks, {}
+        containers = frozenset(self._inventory)
         for process in psutil.process_iter():
             try:
-                found += self._inspect(process)
+                found += self._look_at(process, before.get(process.pid), containers)
             except (psutil.AccessDenied, OSError):
                 refused.add(process.pid)
         self._unreadable += len(refused - self._refused)
         self._refused = refused
         return sorted(found, key=lambda one: one.started_s)
+
+    def _look_at(
+        self, process: psutil.Process, before: Look | None, containers: frozenset[str]
+    ) -> Iterator[Found]:
+        """Most have not run since the last look: all that there is to read of them is read once."""
+        ran = ran_ns(process.pid)
+        if before is not None and before.holds(ran, containers):
+            found = before.found
+        else:
+            found = next(self._inspect(process), None)
+        if ran is not None:
+            self._looks[process.pid] = Look(ran, containers, found)
+        if found is not None:
+            yield found
 
     def _inspect(self, process: psutil.Process) -> Iterator[Found]:
         with suppress(psutil.NoSuchProcess), process.oneshot():  # a zombie counts as none

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from daemon.events import Process
 from daemon.sensors import genealogy
-from daemon.sensors.attribution import HOST, age_s, container_in, container_of, read_proc
+from daemon.sensors.attribution import HOST, age_s, container_in, container_of, ran_ns, read_proc, threads_of
 from daemon.sensors.genealogy import Genealogy, Kin, child_of
 from daemon.sensors.observation import UNKNOWN_FILE, is_privileged_by_file, observe
 from daemon.sensors.statx import file_of_descriptor, status_of
@@ -85,6 +86,34 @@ def test_a_process_of_our_own() -> None:
     assert seen.file.inode == Path("/proc/self/exe").stat().st_ino
     assert not is_privileged_by_file(os.getpid())
     assert 0 < age_s(os.getpid()) < age_s(1) + 1
+
+
+def test_how_long_a_process_has_run_stands_still_with_it() -> None:
+    child = subprocess.Popen(["sleep", "600"])
+    try:
+        time.sleep(0.2)
+        still = [ran_ns(child.pid) for _ in range(3)]
+        assert still[0] is not None
+        assert len(set(still)) == 1
+    finally:
+        child.kill()
+        child.wait()
+    assert ran_ns(child.pid) is None
+
+
+def test_it_is_not_known_of_one_with_threads() -> None:
+    """The second could leave its container while the first rests."""
+    code = "import threading, time; threading.Thread(target=time.sleep, args=(600,)).start()"
+    child = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        deadline_s = time.monotonic() + 10
+        while len(threads_of(child.pid)) < 2:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+        assert ran_ns(child.pid) is None
+    finally:
+        child.kill()
+        child.wait()
 
 
 def test_a_file_by_its_descriptor(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import psutil
 import pytest
@@ -13,7 +14,9 @@ import pytest
 from daemon import ROOT
 from daemon.events import Drift, Enrolled, UnannouncedProcess
 from daemon.expectation import Expectation
+from daemon.sensors import procfs as module
 from daemon.sensors.netlink import NetlinkSensor
+from daemon.sensors.observation import Observation
 from daemon.sensors.procfs import GRACE_S, ProcfsSensor
 from tests.sensors.collecting import collecting, eventually
 from tests.sensors.conftest import Start
@@ -96,6 +99,24 @@ async def test_drift_of_an_announced_process(start: Start) -> None:
         await asyncio.sleep(0.3)
     (drifted,) = events.of(Enrolled, container.id)
     assert (drifted.process.pid, drifted.drift) == (container.pid, Drift.MOUNT_NAMESPACE)
+
+
+async def test_one_that_has_not_run_is_not_read_again(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: Counter[int] = Counter()
+    observe = module.observe
+
+    def counted(pid: int) -> Observation:
+        read[pid] += 1
+        return observe(pid)
+
+    monkeypatch.setattr(module, "observe", counted)
+    idle = start(*SLEEP)
+    busy = start("/bin/sh", "-c", "while true; do sleep 0.05; done")
+    await asyncio.sleep(SETTLED_S)
+    async with collecting(sensor := ProcfsSensor(nothing, lambda pid: True, interval_s=0.1)):
+        await eventually(lambda: read[busy.pid] > 10)
+        assert [process.pid for process in sensor.inventory()[idle.id]] == [idle.pid]
+    assert read[idle.pid] == 1
 
 
 async def test_more_than_was_expected(start: Start) -> None:
