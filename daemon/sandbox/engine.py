@@ -44,8 +44,8 @@ class Engine:
 
     def __init__(self, socket: Path, *, deadline_s: float = DEADLINE_S) -> None:
         self.socket = socket
-        self.removal_failed = asyncio.Event()
-        """Of some container, and nobody has looked for it since."""
+        self.may_have_left = asyncio.Event()
+        """A container: it was not removed, or not told of; and nobody has looked for it since."""
         self._deadline_s = deadline_s
         self._client = docker.APIClient(
             base_url=f"unix://{socket}", version=API, timeout=int(deadline_s), max_pool_size=THREADS
@@ -96,7 +96,12 @@ class Engine:
         return {str(image["Id"]) for image in await self._ask("GET", "/images/json?all=true")}
 
     async def create(self, body: dict[str, Any], name: str) -> str:
-        made = await self._ask("POST", f"/containers/create?name={quote(name)}", body)
+        try:
+            made = await self._ask("POST", f"/containers/create?name={quote(name)}", body)
+        except EngineError as error:
+            if not error.status:
+                self.may_have_left.set()
+            raise
         return str(made["Id"])
 
     async def start(self, container_id: str) -> None:
@@ -151,7 +156,7 @@ class Engine:
         try:
             await self._tolerate({404, 409}, self._remove, container_id)
         except EngineError:
-            self.removal_failed.set()
+            self.may_have_left.set()
             raise
 
     async def managed(self, instance: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Containers whose removal failed, as the engine did not answer: looked for until they are gone."""
+"""Containers that a call left behind, as the engine did not answer: looked for until they are gone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from daemon.sandbox.sandbox import Registry, State
 from daemon.ticks import until_tick_s
 
 INTERVAL_S, CALM_INTERVAL_S = 10.0, 300.0
-"""The first after a removal that failed: whatever else is left behind is no launch's any more in minutes."""
+"""The first while a call that failed may have left one, which is known after LAUNCH_LIMIT_S."""
 LAUNCH_LIMIT_S = 180.0
 """Longer than a launch can take: a younger container may be on its way to become a sandbox."""
 
@@ -28,26 +28,33 @@ log = structlog.get_logger()
 
 async def remove_leftovers(executor: Executor) -> None:
     """Until cancelled. Nothing is left running that nobody watches, however long the engine was away."""
-    failed = executor.engine.removal_failed
+    one_is_left = executor.engine.may_have_left
     while True:
         with suppress(TimeoutError):
             async with asyncio.timeout(until_tick_s(CALM_INTERVAL_S, time.monotonic())):
-                await failed.wait()
+                await one_is_left.wait()
                 await asyncio.sleep(INTERVAL_S)
-        failed.clear()
+        one_is_left.clear()
         try:
-            await _remove(executor)
+            if await _remove(executor):
+                one_is_left.set()
         except (EngineError, AuditError) as error:
-            failed.set()
+            one_is_left.set()
             log.debug("leftovers not removed yet", reason=str(error))
 
 
-async def _remove(executor: Executor) -> None:
+async def _remove(executor: Executor) -> bool:
+    """Whether there is one that may yet turn out to be left: nobody has it, and it is young."""
+    unclear = False
     for container in await executor.engine.managed(instance(executor.audit.path)):
         sandbox_id = container["Labels"][LABEL]
-        if executor.pool.holds(sandbox_id) or not is_leftover(container, executor.registry, time.time()):
+        if executor.pool.holds(sandbox_id):
             continue
-        await end_unwatched(executor, container, "left behind while the engine did not answer")
+        if is_leftover(container, executor.registry, time.time()):
+            await end_unwatched(executor, container, "left behind while the engine did not answer")
+        else:
+            unclear |= executor.registry.get(sandbox_id) is None
+    return unclear
 
 
 async def end_unwatched(executor: Executor, container: dict[str, Any], reason: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -239,13 +239,24 @@ async def _terminal(
 async def _create(engine: Engine, request: Request, cleanup: AsyncExitStack) -> str:
     body = {**request.subject.body, "Labels": {**request.subject.body["Labels"], **request.labels}}
     try:
-        container = await engine.create(body, f"container-kit-{request.trail.sandbox_id}")
+        container = await _created(engine, body, f"container-kit-{request.trail.sandbox_id}")
     except EngineError as error:
         if error.status == 404 and request.from_memory:
             raise ImageMoved(request.subject.options.image) from error
         raise
     cleanup.push_async_callback(engine.remove, container)
     return container
+
+
+async def _created(engine: Engine, body: dict[str, Any], name: str) -> str:
+    """To its end, also when nobody waits any more: the engine makes it all the same, and it has to go."""
+    creation = asyncio.ensure_future(engine.create(body, name))
+    try:
+        return await asyncio.shield(creation)
+    except asyncio.CancelledError:
+        with suppress(EngineError):
+            await engine.remove(await creation)
+        raise
 
 
 async def _start(engine: Engine, container: str, arrived: asyncio.Event) -> None:
