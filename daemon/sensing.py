@@ -33,7 +33,7 @@ from daemon.sensors.watches import Watch as WatchedFile
 from daemon.ticks import tick, until_tick_s
 
 LOSS_INTERVAL_S, IDLE_LOSS_INTERVAL_S = 1.0, 30.0
-"""The second while no events come: then none are lost, and only a detached program is to be found."""
+"""The second while no events come: then none are lost, and only a program that was detached can be found."""
 RESTART_S = (0.1, 1.0, 5.0, 30.0)
 """Waits before a sensor is started again; one that ran for longer than the last of them begins anew."""
 FLUSH_TURNS = 256
@@ -246,13 +246,18 @@ class Sensing:
         )
         self._pipeline.feed([failed])
 
+    async def _next_look(self) -> None:
+        """Soon after events, and always soon while files are guarded: one may be replaced."""
+        self._fed.clear()
+        longest_s = LOSS_INTERVAL_S if "guard" in self._sensors else IDLE_LOSS_INTERVAL_S
+        with suppress(TimeoutError):
+            async with asyncio.timeout(until_tick_s(longest_s, time.monotonic())):
+                await self._fed.wait()
+                await tick(LOSS_INTERVAL_S)
+
     async def _tell_losses(self) -> None:
         while True:
-            self._fed.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(until_tick_s(IDLE_LOSS_INTERVAL_S, time.monotonic())):
-                    await self._fed.wait()
-                    await tick(LOSS_INTERVAL_S)
+            await self._next_look()
             if self.ebpf is not None:
                 self.ebpf.verify()
             if isinstance(guard := self._sensors.get("guard"), InodeGuard):
