@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -16,7 +15,7 @@ import structlog
 
 from daemon.confinement import Confinement
 from daemon.errors import EngineError
-from daemon.events import LimitReached, Process, ProcessExecuted, Tier
+from daemon.events import ProcessExecuted
 from daemon.expectation import Expectation
 from daemon.ledger import Ledger
 from daemon.pipeline import Pipeline
@@ -24,8 +23,9 @@ from daemon.sandbox import init, on_disk
 from daemon.sandbox.egress import EgressPolicy
 from daemon.sandbox.engine import Engine
 from daemon.sandbox.expected import of_inspected
-from daemon.sandbox.resources import Exceeded
+from daemon.sandbox.resources import Exceeded, ExceededKind
 from daemon.sensing import Sensing
+from daemon.sensors.limits import limit_reached
 
 WATCH_LABEL = "container-kit.watch"
 RETRY_S = 1.0
@@ -35,6 +35,8 @@ PATIENCE_S = 0.01
 FORGET_AFTER_S = 5.0
 GONE_REMEMBERED = 4096
 NO_SUCH_CONTAINER = 404
+OUT_OF_MEMORY = Exceeded(ExceededKind.MEMORY, limit=0, used=0, message="")
+"""The engine hears of it at once; a sample of the counters is late for a container that dies of it."""
 
 log = structlog.get_logger()
 
@@ -49,18 +51,6 @@ class Mode(StrEnum):
 
 async def _nothing(_: str) -> None:
     return
-
-
-def _limit_reached(container_id: str, pid: int, kind: str, limit: int, used: int) -> LimitReached:
-    return LimitReached(
-        time_ns=time.monotonic_ns(),
-        sandbox=container_id,
-        process=Process(pid=pid),
-        tier=Tier.CGROUP,
-        kind=kind,
-        limit=limit,
-        used=used,
-    )
 
 
 class Watch:
@@ -113,7 +103,7 @@ class Watch:
         await self._confinement.confine(container_id, pid, policy)
 
     def limited(self, container_id: str, pid: int, excess: Exceeded) -> None:
-        self._pipeline.feed([_limit_reached(container_id, pid, str(excess.kind), excess.limit, excess.used)])
+        self._pipeline.feed([limit_reached(container_id, pid, excess)])
 
     async def ending(self, container_id: str) -> None:
         self._sensing.flush()
@@ -160,8 +150,7 @@ class Watch:
         if action == "destroy":
             self._forget_later(container_id)
         elif action == "oom":
-            # It hears of it at once; a sample of the counters is late for a container that dies of it.
-            self._pipeline.feed([_limit_reached(container_id, 0, "memory", 0, 0)])
+            self._pipeline.feed([limit_reached(container_id, 0, OUT_OF_MEMORY)])
         elif self._pipeline.expected(container_id) is None:
             await self._inspect(container_id)
 

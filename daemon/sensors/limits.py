@@ -18,6 +18,19 @@ IDLE_INTERVALS = 16
 """After so many at most one in which nothing ran is looked at again; each rest is twice the one before."""
 
 
+def limit_reached(container: str, pid: int, hit: Exceeded) -> LimitReached:
+    """By the counters of the container's cgroup; `pid` is one of its processes, 0 where none is known."""
+    return LimitReached(
+        time_ns=time.monotonic_ns(),
+        sandbox=container,
+        process=Process(pid=pid),
+        tier=Tier.CGROUP,
+        kind=str(hit.kind),
+        limit=hit.limit,
+        used=hit.used,
+    )
+
+
 class LimitsSensor:
     """What is counted before a container is watched is not reported; each sample reports what it added."""
 
@@ -103,15 +116,7 @@ class LimitsSensor:
             return
         try:
             for hit in counters.hits():
-                yield LimitReached(
-                    time_ns=time.monotonic_ns(),
-                    sandbox=container,
-                    process=Process(pid=counters.pid),
-                    tier=self.tier,
-                    kind=str(hit.kind),
-                    limit=hit.limit,
-                    used=hit.used,
-                )
+                yield limit_reached(container, counters.pid, hit)
         except CgroupGone:
             self.forget(container)
         except OSError:

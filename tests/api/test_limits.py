@@ -13,10 +13,10 @@ import pytest
 from daemon.sandbox.cgroup import Cgroup
 from daemon.sandbox.engine import LABEL
 from tests.running import Daemon
+from tests.sensors.test_limits import FORKS
 
 pytestmark = [pytest.mark.root, pytest.mark.docker]
 
-FORKS = "for i in 1 2 3 4 5 6 7 8 9; do (b() { b | b & }; b) & done 2>/dev/null"
 REST_S = 12
 """The shared counter is read each eight seconds by then."""
 DEADLINE_S = 30.0

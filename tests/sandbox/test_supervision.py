@@ -54,7 +54,6 @@ def sandbox(*samples: Usage, kills_watched: int = 0, pidfd: int = -1) -> Sandbox
         farewell=Farewell(),
         container_id="c",
         pid=7,
-        usage=None,
         pidfd=pidfd,
     )
     return cast(Sandbox, made)
