@@ -13,8 +13,8 @@ EARLY_S = 0.001
 def until_tick_s(interval_s: float, now_s: float) -> float:
     """Until the next multiple of the interval; one below SHORTEST_S is waited for as it is.
 
-    `now_s` is of CLOCK_MONOTONIC, and never is it longer than the interval. Of two intervals of which one is
-    a multiple of the other, the ends of the longer are ends of the shorter, too.
+    `now_s` is of CLOCK_MONOTONIC. The wait is at most EARLY_S longer than the interval. Of two intervals of
+    which one is a multiple of the other, the ends of the longer are ends of the shorter, too.
     """
     return interval_s if interval_s < SHORTEST_S else interval_s - (now_s + EARLY_S) % interval_s + EARLY_S
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,11 @@ class Container:
     def pid(self) -> int:
         pid: int = self.client.api.inspect_container(self.id)["State"]["Pid"]
         return pid
+
+    @property
+    def exe(self) -> str:
+        """What its first process executes."""
+        return os.readlink(f"/proc/{self.pid}/exe")
 
     def run(self, *command: str) -> tuple[int, str]:
         """The exit status and the output of a program that is started in it from outside."""

@@ -88,6 +88,8 @@ async def test_a_program_is_described(start: Start) -> None:
 
 async def test_a_program_from_outside_is_enrolled(start: Start) -> None:
     container = start(*SLEEP)
+    # The engine calls it started while it is still the runtime's own program.
+    await eventually(lambda: container.exe == "/bin/busybox")
     async with collecting(NetlinkSensor()) as events:
         await eventually(lambda: events.of(Enrolled, container.id))
         (running,) = events.of(Enrolled, container.id)
