@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -25,7 +25,7 @@ class Container:
     @property
     def exe(self) -> str:
         """What its first process executes."""
-        return os.readlink(f"/proc/{self.pid}/exe")
+        return str(Path(f"/proc/{self.pid}/exe").readlink())
 
     def run(self, *command: str) -> tuple[int, str]:
         """The exit status and the output of a program that is started in it from outside."""
