@@ -3,13 +3,17 @@ PYTHON := .venv/bin/python
 # Most of a test's time is waiting for containers: one worker more than there are cores, and at most 8.
 WORKERS := $(shell cores=$$(nproc); echo $$((cores < 8 ? cores + 1 : 8)))
 
-.PHONY: run test test-vm check bench bpf corpus validate-formats docs deb install uninstall setup clean
+.PHONY: run test explore test-vm check bench bpf corpus validate-formats docs deb install uninstall setup clean
 
 run: setup
 	tests/with-engine.sh $(PYTHON) -m tests.demo
 
 test: setup check
 	tests/with-engine.sh $(PYTHON) -m pytest -q -n $(WORKERS) --dist loadfile
+
+# The properties, by examples that no run has had yet.
+explore: setup
+	tests/with-engine.sh $(PYTHON) -m pytest -q -n $(WORKERS) --hypothesis-profile explore -m hypothesis
 
 # The installed program in a virtual machine. KERNEL=6.12 for another than Debian 12's own.
 test-vm: setup

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from daemon.sandbox import init
 from tests.images import imported
@@ -17,6 +18,11 @@ from tests.running import Daemon, daemon
 IMAGE = f"container-kit-test/base:{os.getpid()}"  # other runs may use this engine too
 OTHER_UID = 4711
 collect_ignore = ["vm/guest"]  # for inside the test machine
+# The same commit is judged by the same examples, however slow the machine is. New ones are looked for by
+# `make explore`.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("explore", max_examples=20_000, deadline=None)
+settings.load_profile("same")
 OTHER_RULES = f"""
 [[callers]]
 users = [0]
