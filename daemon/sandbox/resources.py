@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +13,7 @@ from daemon.sandbox.cgroup import UNLIMITED, Limits, Usage
 
 THROTTLED_SHARE = 0.9
 THROTTLED_US = 10_000_000
+STEP_US = THROTTLED_US // 20
 
 
 class ExceededKind(StrEnum):
@@ -47,18 +49,28 @@ def exceeded(before: Usage, after: Usage, limits: Limits) -> list[Exceeded]:
 
 
 class Progress:
-    """Samples of one cgroup, each judged by what it adds; CPU over ten seconds of running time."""
+    """Samples of one cgroup, each judged by what it adds; CPU over the last ten seconds of running time."""
 
     def __init__(self, start: Usage) -> None:
-        self._last = self._throttling_since = start
+        self._last = start
+        self._marks = deque([start])
+        """Earlier samples, STEP_US or more apart, of which only the first may be older than THROTTLED_US."""
 
     def exceeded(self, now: Usage, limits: Limits) -> list[Exceeded]:
         found = [hit for hit in exceeded(self._last, now, limits) if hit.kind != ExceededKind.CPU]
-        since, self._last = self._throttling_since, now
-        if (now.periods - since.periods) * limits.cpu_period_us >= THROTTLED_US:
-            self._throttling_since = now
-            found += [hit for hit in exceeded(since, now, limits) if hit.kind == ExceededKind.CPU]
+        self._last = now
+        hit = _cpu(self._before(now, limits), now, limits)
+        if hit:
+            self._marks.clear()
+            found.append(hit)
+        if not self._marks or _run_us(self._marks[-1], now, limits) >= STEP_US:
+            self._marks.append(now)
         return found
+
+    def _before(self, now: Usage, limits: Limits) -> Usage:
+        while len(self._marks) > 1 and _run_us(self._marks[1], now, limits) >= THROTTLED_US:
+            self._marks.popleft()
+        return self._marks[0]
 
 
 def workspace_exceeded(workspace: os.statvfs_result) -> list[Exceeded]:
@@ -109,10 +121,15 @@ def _pids(before: Usage, after: Usage, limits: Limits) -> Exceeded | None:
 def _cpu(before: Usage, after: Usage, limits: Limits) -> Exceeded | None:
     periods = after.periods - before.periods
     throttled = after.throttled_periods - before.throttled_periods
-    long_enough = periods * limits.cpu_period_us >= THROTTLED_US
+    long_enough = _run_us(before, after, limits) >= THROTTLED_US
     if limits.cpu_quota_us == UNLIMITED or not long_enough or throttled < THROTTLED_SHARE * periods:
         return None
     message = f"cpu limit reached: throttled in {throttled} of {periods} periods"
     limit = 1000 * limits.cpu_quota_us // limits.cpu_period_us
     used = (after.cpu_ns - before.cpu_ns) // (periods * limits.cpu_period_us)
     return Exceeded(ExceededKind.CPU, limit, used, message)
+
+
+def _run_us(before: Usage, after: Usage, limits: Limits) -> int:
+    """In periods of the CPU limit in which anything ran."""
+    return (after.periods - before.periods) * limits.cpu_period_us

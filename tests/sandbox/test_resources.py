@@ -37,6 +37,7 @@ from daemon.sandbox.oom import OomWatch, watch_oom
 from daemon.sandbox.resources import (
     ExceededKind,
     NetworkBytes,
+    Progress,
     exceeded,
     network_bytes,
     parse_net_dev,
@@ -319,6 +320,37 @@ class TestExceeded:
         after = replace(BEFORE, oom_kills=2, pids_refused=3, periods=200, throttled_periods=200)
         kinds = [hit.kind for hit in exceeded(BEFORE, after, LIMITS)]
         assert kinds == [ExceededKind.MEMORY, ExceededKind.PIDS, ExceededKind.CPU]
+
+
+class TestProgress:
+    @staticmethod
+    def hits(*samples: tuple[int, int]) -> list[int]:
+        """At which of the samples, of periods and throttled periods, the CPU limit counts as reached."""
+        progress = Progress(BEFORE)
+        found = [
+            progress.exceeded(replace(BEFORE, periods=periods, throttled_periods=throttled), LIMITS)
+            for periods, throttled in samples
+        ]
+        return [at for at, hits in enumerate(found) if [hit.kind for hit in hits] == [ExceededKind.CPU]]
+
+    def test_any_ten_seconds_count(self) -> None:
+        held_up, held = 40, 100
+        samples = [(at, max(0, at - held_up)) for at in range(5, held_up + held + 1, 5)]
+        (first,) = self.hits(*samples)
+        assert samples[first] == (130, 90)
+
+    def test_again_after_ten_more(self) -> None:
+        samples = [(at, at) for at in range(5, 301, 5)]
+        assert [samples[hit][0] for hit in self.hits(*samples)] == [100, 200, 300]
+
+    def test_less_than_nine_in_ten_never(self) -> None:
+        assert self.hits(*((at, at * 8 // 10) for at in range(1, 1000))) == []
+
+    def test_what_it_keeps_is_bounded(self) -> None:
+        progress = Progress(BEFORE)
+        for at in range(10_000):
+            progress.exceeded(replace(BEFORE, periods=at), replace(LIMITS, cpu_period_us=1000))
+        assert len(progress._marks) <= 22
 
 
 @pytest.mark.root
