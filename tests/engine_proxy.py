@@ -12,11 +12,12 @@ ENGINE = Path("/run/docker.sock")
 
 
 class EngineProxy:
-    """`on_request` sees the first bytes of each connection, and may cut."""
+    """`on_request` and `on_answer` see what passes, before it does: they may cut, or hold it up."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.on_request: Callable[[bytes], None] = lambda _: None
+        self.on_answer: Callable[[bytes], None] = lambda _: None
         self._listener: socket.socket | None = None
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -52,20 +53,21 @@ class EngineProxy:
             engine.connect(str(ENGINE))
             with self._lock:
                 self._open |= {client, engine}
-            back = threading.Thread(target=self._copy, args=(engine, client), daemon=True)
+            back = threading.Thread(target=self._copy, args=(engine, client, self._see_answer), daemon=True)
             back.start()
-            self._copy(client, engine, self._see)
+            self._copy(client, engine, self._see_request)
             back.join()
             with self._lock:
                 self._open -= {client, engine}
 
-    def _see(self, data: bytes) -> None:
+    def _see_request(self, data: bytes) -> None:
         self.on_request(data)
 
+    def _see_answer(self, data: bytes) -> None:
+        self.on_answer(data)
+
     @staticmethod
-    def _copy(
-        source: socket.socket, target: socket.socket, see: Callable[[bytes], None] = lambda _: None
-    ) -> None:
+    def _copy(source: socket.socket, target: socket.socket, see: Callable[[bytes], None]) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
                 see(data)

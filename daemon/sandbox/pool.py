@@ -165,12 +165,12 @@ class Pool:
     async def _made(self, request: Request, kind: Kind, watcher: Watcher) -> Spare:
         request = _without_command(request)
         with self.in_hand(request.trail.sandbox_id):
-            async with AsyncExitStack() as cleanup, together() as tasks:
-                begun = await begin(self._engine, watcher, request, cleanup, tasks)
-                pid = await arrival(self._engine, watcher, request, begun)
-                sandbox = await admit(request, begun, pid, cleanup)
-                kept = cleanup.pop_all()
-        return Spare(sandbox, kind, kept)
+            async with AsyncExitStack() as cleanup:
+                async with together() as tasks:
+                    begun = await begin(self._engine, watcher, request, cleanup, tasks)
+                    pid = await arrival(self._engine, watcher, request, begun)
+                    sandbox = await admit(request, begun, pid, cleanup)
+                return Spare(sandbox, kind, cleanup.pop_all())  # the start is through: nothing can fail now
 
 
 def _without_command(request: Request) -> Request:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.engine_proxy import engine_proxy
 from tests.running import Daemon, daemon
 
 pytestmark = [pytest.mark.root, pytest.mark.docker]
@@ -131,6 +133,27 @@ def test_none_is_left_and_none_is_told_of_as_a_launch(tmp_path: Path, image: str
         kinds = {event["event_type"] for event in second.events()}
         assert not kinds & {"EXECUTION_STARTED", "EXECUTION_FAILED", "SECURITY_VIOLATION"}
     assert second.containers() == 0
+
+
+def test_one_that_is_nearly_made_as_the_daemon_ends_goes_with_it(tmp_path: Path, image: str) -> None:
+    """It is attested and wants only the engine's answer to its start."""
+    started = threading.Event()
+    with engine_proxy(tmp_path) as proxy:
+
+        def hold_up(answer: bytes) -> None:
+            if answer.startswith(b"HTTP/1.1 204"):
+                proxy.on_answer = lambda _: None
+                started.set()
+                time.sleep(5)
+
+        proxy.on_answer = hold_up
+        with daemon(tmp_path, f'engine_socket = "{proxy.path}"\n{settings(image)}') as running:
+            assert started.wait(DEADLINE_S)
+            time.sleep(1)
+            assert running.containers() == 1
+        left = running.containers()
+        running.remove_containers()
+    assert left == 0
 
 
 def test_another_image_of_the_same_name_is_another(tmp_path: Path, image: str) -> None:
