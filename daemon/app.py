@@ -47,7 +47,7 @@ from daemon.sandbox.engine import Engine
 from daemon.sandbox.executor import Executor, instance
 from daemon.sandbox.host import HostState
 from daemon.sandbox.kind import Wanted
-from daemon.sandbox.leftovers import remove_leftovers
+from daemon.sandbox.leftovers import remove_last, remove_leftovers
 from daemon.sandbox.options import SandboxOptions
 from daemon.sandbox.profile import Profiles
 from daemon.sandbox.recovery import recover
@@ -59,6 +59,7 @@ from daemon.ticks import tick
 from exporters import secret
 
 CHECKPOINT_INTERVAL_S = 1.0
+LAST_REMOVALS_S = 5.0
 
 log = structlog.get_logger()
 
@@ -197,6 +198,7 @@ async def _run(
         sealing.cancel()
         retaining.cancel()
         following.cancel()
+    await _remove_last(executor)
     await _record(executor, EventType.DAEMON_STOPPED)
     await executor.audit.checkpoint(key)
 
@@ -259,6 +261,15 @@ async def _end_all(executor: Executor) -> None:
         await asyncio.wait([sandbox.result], timeout=10)
     for sandbox in list(executor.registry):
         executor.registry.forget(sandbox)
+
+
+async def _remove_last(executor: Executor) -> None:
+    try:
+        async with asyncio.timeout(LAST_REMOVALS_S):
+            await remove_last(executor)
+    except (EngineError, AuditError, TimeoutError) as error:
+        reason = str(error) or f"the engine took longer than {LAST_REMOVALS_S:g} s"
+        log.warning("a container may be left until the next start", reason=reason)
 
 
 async def _record(executor: Executor, event_type: EventType) -> None:

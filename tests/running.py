@@ -26,6 +26,7 @@ from daemon.sandbox.engine import INSTANCE_LABEL
 from daemon.sandbox.executor import instance
 
 START_DEADLINE_S = 20.0
+ENGINE = Path("/run/docker.sock")
 SOCKET_GROUP = "users"  # as container-kit where it is installed
 
 
@@ -137,12 +138,6 @@ class Daemon:
         with self._engine() as client:
             return [str(container["Id"]) for container in self._own(client)]
 
-    def remove_containers(self) -> None:
-        """What it could not remove itself."""
-        with self._engine() as client:
-            for container in self._own(client):
-                client.remove_container(container["Id"], force=True)
-
     def _own(self, client: docker.APIClient) -> list[dict[str, Any]]:
         own = f"{INSTANCE_LABEL}={instance(self.state / 'audit/audit.jsonl')}"
         listed: list[dict[str, Any]] = client.containers(all=True, filters={"label": own})
@@ -150,7 +145,7 @@ class Daemon:
 
     @staticmethod
     def _engine() -> closing[docker.APIClient]:
-        return closing(docker.APIClient(base_url="unix:///run/docker.sock", version="1.41"))
+        return closing(docker.APIClient(base_url=f"unix://{ENGINE}", version="1.41"))
 
 
 @contextmanager
@@ -164,10 +159,10 @@ def daemon(
     modules: Path | None = None,
     spares_of_repeats: int = 0,
 ) -> Iterator[Daemon]:
-    """Once it answers 200 at `ready`; ended by the signal `end`. `without_bpf`: no program can be loaded.
+    """Once it answers 200 at `ready`; ended by the signal `end`, and in order leaves no container behind.
 
-    `modules`: a folder with packages that are installed besides. Unless a test asks for spares, there are
-    none: what launches leave can be counted.
+    `without_bpf`: no program can be loaded. `modules`: a folder with packages that are installed besides.
+    Unless a test asks for spares, there are none: what launches leave can be counted.
     """
     path, settings = folder / "api.sock", folder / "config.toml"
     folder.chmod(0o755)
@@ -191,6 +186,8 @@ def daemon(
         child.send_signal(end)
         child.wait(30)
         _give_back_room(folder / "state/audit")
+    if child.returncode == 0 and ENGINE.exists():
+        assert running.container_ids() == []
 
 
 def _give_back_room(audit: Path) -> None:

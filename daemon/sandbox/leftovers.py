@@ -15,6 +15,7 @@ from daemon.errors import AuditError, EngineError
 from daemon.findings import Severity
 from daemon.sandbox.engine import LABEL, SESSION_LABEL
 from daemon.sandbox.executor import Executor, instance
+from daemon.sandbox.pool import SPARE_LABEL
 from daemon.sandbox.sandbox import Registry, State
 from daemon.ticks import until_tick_s
 
@@ -57,11 +58,23 @@ async def _remove(executor: Executor) -> bool:
     return unclear
 
 
+async def remove_last(executor: Executor) -> None:
+    """As the daemon ends: whatever it made and could not remove before. Raises EngineError, AuditError."""
+    for container in await executor.engine.managed(instance(executor.audit.path)):
+        await end_unwatched(executor, container, "left behind, and removed as the daemon ended")
+
+
 async def end_unwatched(executor: Executor, container: dict[str, Any], reason: str) -> None:
-    """`container` is an item of the engine's list. Raises EngineError, AuditError."""
+    """`container` is an item of the engine's list; a spare is no launch that failed.
+
+    Raises EngineError, AuditError.
+    """
     sandbox_id = container["Labels"][LABEL]
+    launched = SPARE_LABEL not in container["Labels"] or executor.records.load(sandbox_id) is not None
     await executor.engine.remove(container["Id"])
     executor.records.remove(sandbox_id)
+    if not launched:
+        return
     session_id = container["Labels"].get(SESSION_LABEL, "")
     trail = Trail(executor.audit, sandbox_id, session_id, image_digest=container.get("ImageID"))
     details = {"reason": reason, "container_id": container["Id"]}

@@ -18,7 +18,6 @@ from daemon.sandbox.cgroup import CgroupGone
 from daemon.sandbox.engine import LABEL
 from daemon.sandbox.executor import Executor, instance, of_judged
 from daemon.sandbox.leftovers import end_unwatched
-from daemon.sandbox.pool import SPARE_LABEL
 from daemon.sandbox.preparation import Request, take_over
 
 NOT_TAKEN_OVER = (PolicyError, EngineError, AttestationError, ConfinementError, CgroupGone, OSError)
@@ -34,9 +33,7 @@ async def recover(executor: Executor) -> None:
         if executor.registry.get(sandbox_id) is not None:
             continue
         record = executor.records.load(sandbox_id)
-        if record is None and SPARE_LABEL in container["Labels"]:
-            await executor.engine.remove(container["Id"])
-        elif record is None or not await _adopt(executor, record, container, unwatched_since):
+        if record is None or not await _adopt(executor, record, container, unwatched_since):
             await end_unwatched(executor, container, "left by an earlier daemon, unwatched since")
     executor.records.keep_only({sandbox.id for sandbox in executor.registry})
 

@@ -59,7 +59,6 @@ class TestEngineAway:
             yield started
             with suppress(OSError):
                 proxy.mend()  # so that its sandboxes can be ended
-        started.remove_containers()
 
     def test_it_starts_without_and_works_once_it_is_there(self, tmp_path: Path, image: str) -> None:
         with engine_proxy(tmp_path) as proxy:
