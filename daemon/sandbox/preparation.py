@@ -39,6 +39,7 @@ from daemon.sandbox.sandbox import Sandbox, State
 from daemon.sandbox.stream import Stream
 from daemon.sandbox.watcher import Watcher
 from daemon.sandbox.workspace import Workspace
+from daemon.threads import to_its_end
 
 UNSEEN = 0
 """No pid."""
@@ -94,7 +95,7 @@ async def prepare(
     """
     # Before the caller knows of it: who has an id finds its sandbox again after a crash.
     cleanup.callback(records.remove, request.trail.sandbox_id)
-    saving = tasks.create_task(asyncio.to_thread(_save, records, request))
+    saving = tasks.create_task(to_its_end(_save, records, request))
     begun = await begin(engine, watcher, request, cleanup, tasks)
     with timed(request.durations_ms, "start"), tracing.span("sandbox.start"):
         recording = tasks.create_task(record_start(engine, request, begun.container))
@@ -170,7 +171,7 @@ async def awaken(
     cleanup.callback(records.remove, request.trail.sandbox_id)
     watcher.expect(_expected(request, container))
     async with together() as tasks:
-        tasks.create_task(asyncio.to_thread(_save, records, request))
+        tasks.create_task(to_its_end(_save, records, request))
         tasks.create_task(record_start(engine, request, container, spare=True))
         with timed(request.durations_ms, "attest"), tracing.span("sandbox.attest"), _alive():
             first = _First(spare.pid, spare.pidfd, spare.cgroup, spare.cgroup.limits())

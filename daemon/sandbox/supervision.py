@@ -18,6 +18,7 @@ from daemon.sandbox.result import ExecutionResult
 from daemon.sandbox.sandbox import Sandbox
 from daemon.sandbox.stillness import Stillness
 from daemon.sandbox.watcher import Watcher
+from daemon.threads import to_its_end
 from daemon.ticks import tick
 
 FIRST_SAMPLE_INTERVAL_S = 0.02
@@ -110,10 +111,15 @@ async def _watch_oom(sandbox: Sandbox) -> None:
     """In a thread and after the start: under cgroup v1 the kernel takes about 7 ms to register a watch."""
     await asyncio.sleep(FIRST_SAMPLE_INTERVAL_S)  # the last sample has the count of who ends sooner
     try:
-        sandbox.oom = await asyncio.to_thread(watch_oom, sandbox.cgroup)
+        await to_its_end(_register, sandbox)
     except CgroupGone:
         return  # it ended sooner; the sample taken at its exit has the count
-    asyncio.get_running_loop().add_reader(sandbox.oom.fileno(), sandbox.oom.killed)
+    if sandbox.oom is not None:
+        asyncio.get_running_loop().add_reader(sandbox.oom.fileno(), sandbox.oom.killed)
+
+
+def _register(sandbox: Sandbox) -> None:
+    sandbox.oom = watch_oom(sandbox.cgroup)
 
 
 async def _sample(engine: Engine, sandbox: Sandbox, samples: _Samples) -> None:
