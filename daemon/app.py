@@ -43,6 +43,7 @@ from daemon.images.signatures import Signatures
 from daemon.ledger import Ledger, boot_clock
 from daemon.metrics import Metrics
 from daemon.sandbox import init
+from daemon.sandbox.ending import end_all
 from daemon.sandbox.engine import Engine
 from daemon.sandbox.executor import Executor, instance
 from daemon.sandbox.host import HostState
@@ -185,7 +186,7 @@ async def _run(
         log.info("listening", socket=str(settings.socket))
         await stop.wait()
         systemd.stopping()
-        await _end_all(executor)
+        await end_all(executor)
         await runner.cleanup()
         watchdog.cancel()
         sweeping.cancel()
@@ -252,15 +253,6 @@ async def _recover(executor: Executor) -> None:
         await recover(executor)
     except EngineError as error:
         log.warning("engine not available yet", reason=str(error))
-
-
-async def _end_all(executor: Executor) -> None:
-    for sandbox in executor.registry.running():
-        with suppress(EngineError):
-            await executor.kill(sandbox)
-        await asyncio.wait([sandbox.result], timeout=10)
-    for sandbox in list(executor.registry):
-        executor.registry.forget(sandbox)
 
 
 async def _remove_last(executor: Executor) -> None:

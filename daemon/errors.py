@@ -27,6 +27,13 @@ class EngineUnavailable(EngineError):
     """No Docker Engine answers on the socket that the settings name."""
 
 
+class DaemonStopping(Exception):
+    """Nothing is launched any more: what was on its way has got no go."""
+
+    def __init__(self) -> None:
+        super().__init__("the daemon is stopping: launch it again once it is back")
+
+
 class ImageNotFound(EngineError):
     """The image is not on this host, and the profile does not let the daemon pull it."""
 

@@ -158,8 +158,9 @@ def daemon(
     without_bpf: bool = False,
     modules: Path | None = None,
     spares_of_repeats: int = 0,
+    leaving: int = 0,
 ) -> Iterator[Daemon]:
-    """Once it answers 200 at `ready`; ended by the signal `end`, and in order leaves no container behind.
+    """Once it answers 200 at `ready`; ended by the signal `end`, and in order leaves `leaving` containers.
 
     `without_bpf`: no program can be loaded. `modules`: a folder with packages that are installed besides.
     Unless a test asks for spares, there are none: what launches leave can be counted.
@@ -187,7 +188,7 @@ def daemon(
         child.wait(30)
         _give_back_room(folder / "state/audit")
     if child.returncode == 0 and ENGINE.exists():
-        assert running.container_ids() == []
+        assert running.containers() == leaving
 
 
 def _give_back_room(audit: Path) -> None:

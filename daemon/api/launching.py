@@ -26,6 +26,7 @@ from daemon.api.problem_types import (
     OF_BODIES,
     PROFILE_NOT_PERMITTED,
     QUOTA_EXCEEDED,
+    STOPPING,
 )
 from daemon.api.problems import status_of
 from daemon.api.quotas import Quotas
@@ -76,6 +77,7 @@ OF_LAUNCHES = (
     QUOTA_EXCEEDED,
     AUDIT_UNAVAILABLE,
     CONFINEMENT_UNAVAILABLE,
+    STOPPING,
 )
 
 

@@ -77,6 +77,7 @@ ENGINE_UNAVAILABLE = ProblemType(
 AUDIT_UNAVAILABLE = ProblemType(
     "audit-unavailable", 503, "nothing can be recorded", "free space or mend the disk of the audit log"
 )
+STOPPING = ProblemType("stopping", 503, "the daemon is stopping", "ask again once it is back")
 WORKSPACE_FULL = ProblemType(
     "workspace-full", 507, "workspace full", "remove files, or launch with a larger workspace_size"
 )

@@ -14,6 +14,7 @@ from daemon.errors import (
     AttestationError,
     AuditError,
     ConfinementError,
+    DaemonStopping,
     EngineError,
     EngineUnavailable,
     ImageNotFound,
@@ -26,7 +27,7 @@ from daemon.sandbox.report import SecurityReport
 
 CONTENT_TYPE = "application/problem+json"
 REASONS_LIMIT = 20
-ENGINE_RETRY_S = 5
+RETRY_S = 5
 # What the HTTP server itself refuses, before a route is asked.
 OF_SERVER = {404: types.NOT_FOUND, 405: types.METHOD_NOT_ALLOWED, 413: types.TOO_LARGE}
 
@@ -98,12 +99,14 @@ def _of_known(error: Exception) -> ApiError | None:  # noqa: PLR0911, PLR0912  #
             return ApiError(types.QUOTA_EXCEEDED, str(error), headers=_retry_after(error.retry_after_s))
         case PolicyError():
             return ApiError(types.NOT_PERMITTED, str(error))
+        case DaemonStopping():
+            return ApiError(types.STOPPING, str(error), headers=_retry_after(RETRY_S))
         case ImageNotFound():
             return ApiError(types.IMAGE_NOT_FOUND, str(error))
         case AttestationError():
             return ApiError(types.ATTESTATION_FAILED, str(error), reasons=error.differences)
         case EngineUnavailable():
-            return ApiError(types.ENGINE_UNAVAILABLE, str(error), headers=_retry_after(ENGINE_RETRY_S))
+            return ApiError(types.ENGINE_UNAVAILABLE, str(error), headers=_retry_after(RETRY_S))
         case EngineError():
             return ApiError(types.ENGINE_REFUSED, str(error))
         case ConfinementError():

@@ -23,6 +23,7 @@ from daemon.audit.trail import Trail
 from daemon.errors import (
     AttestationError,
     AuditError,
+    DaemonStopping,
     EngineError,
     ImageNotFound,
     PolicyError,
@@ -98,6 +99,8 @@ class Executor:
         self.pool = Pool(engine, self._spare_request)
         self.on_ended: Callable[[Sandbox, ExecutionResult], None] = lambda *_: None
         self.stillness = Stillness()
+        self.stopping = False
+        """Nothing gets its go any more."""
         # Two daemons may share an engine: each ends only what it made itself.
         self._instance = instance(audit.path)
 
@@ -158,6 +161,8 @@ class Executor:
         It belongs to the trace of the current span. A caller that is cancelled before takes the sandbox
         with it.
         """
+        if self.stopping:
+            raise DaemonStopping
         request = await self._judge(options, actor)
         launched: asyncio.Future[Sandbox] = asyncio.get_running_loop().create_future()
         if self.tasks is None:
@@ -258,6 +263,8 @@ class Executor:
         launched: asyncio.Future[Sandbox],
         order: bytes = b"",
     ) -> None:
+        if self.stopping:
+            raise DaemonStopping
         sandbox.started_s = time.monotonic()
         give_go(sandbox.pid, sandbox.pidfd, order)
         cleanup.pop_all()

@@ -194,17 +194,21 @@ class _Samples:
 
     def last(self) -> None:
         """The program has ended, and pid 1 waits for us; or it was killed, and the cgroup may be gone."""
-        self.oom_kills()
-        with suppress(CgroupGone):
-            self.found_last = self.take()
-            self.complete = True
-        self._sandbox.farewell.close()
+        try:
+            self.oom_kills()
+            with suppress(CgroupGone):
+                self.found_last = self.take()
+                self.complete = True
+        finally:
+            self._sandbox.farewell.close()  # what is told by it would be told for ever
 
     def exited(self) -> None:
         asyncio.get_running_loop().remove_reader(self._sandbox.pidfd)
-        if not self._sandbox.farewell.closed:
-            self.last()
-        self.ended.set()
+        try:
+            if not self._sandbox.farewell.closed:
+                self.last()
+        finally:
+            self.ended.set()
 
     def oom_kills(self) -> int:
         """By the watch or by the last sample: an OOM may come before the one stands or after the other."""
