@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
@@ -189,6 +189,18 @@ def daemon(
         _give_back_room(folder / "state/audit")
     if child.returncode == 0 and ENGINE.exists():
         assert running.containers() == leaving
+
+
+def process_of(container_id: str) -> Path:
+    """In /proc: the first that is found in its cgroup."""
+    return next(file.parent for file in Path("/proc").glob("[0-9]*/cgroup") if container_id in _text(file))
+
+
+def _text(file: Path) -> str:
+    """Empty where the process has ended."""
+    with suppress(OSError):
+        return file.read_text()
+    return ""
 
 
 def _give_back_room(audit: Path) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import os
 import secrets
-import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -288,6 +287,7 @@ class Executor:
         try:
             return await supervise(self.engine, sandbox, self.watcher, self.stillness)
         except Exception as error:  # the border of one sandbox: recorded, and its result says so
+            sandbox.kill_first_process()  # nobody watches it any more
             log.exception("sandbox failed", sandbox_id=sandbox.id)
             tracing.fail(error)
             return sandbox.outcome(None, f"the daemon lost the sandbox: {error}", None)
@@ -331,15 +331,11 @@ class Executor:
         await self.engine.kill(sandbox.container_id)
 
     def kill_now(self, sandbox: Sandbox, message: str) -> None:
-        """By the kernel and without the engine, which would take 10 ms: its init dies, and all with it.
-
-        A frozen one dies as it is thawed: `kill` does both.
-        """
+        """Whatever the engine does. A frozen one dies as it is thawed: `kill` does both."""
         if sandbox.state is State.ENDED or sandbox.killed:
             return
         sandbox.killed, sandbox.message = True, sandbox.message or message
-        with suppress(ProcessLookupError, PermissionError):  # without CAP_KILL the engine does it, later
-            signal.pidfd_send_signal(sandbox.pidfd, signal.SIGKILL)
+        sandbox.kill_first_process()
 
     async def pause(self, sandbox: Sandbox) -> None:
         await self.engine.pause(sandbox.container_id)

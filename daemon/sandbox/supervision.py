@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager, suppress
 
 from daemon import tracing
 from daemon.audit.record import EventType
+from daemon.errors import EngineError, EngineUnavailable
 from daemon.findings import Severity
 from daemon.sandbox import resources
 from daemon.sandbox.cgroup import CgroupGone, Usage
@@ -25,6 +26,7 @@ FIRST_SAMPLE_INTERVAL_S = 0.02
 SAMPLE_INTERVAL_S = 0.5
 OUTPUT_DRAIN_S = 2.0
 KILL_DEADLINE_S = 30.0
+ENGINE_AWAY_S, ENGINE_RETRY_S = 10.0, 0.25
 AT_START = Usage(0, 0, 0, 0, 0, 0, 0)  # counters begin with the cgroup: what came before a sample counts
 OOM_MESSAGE = "container killed: memory limit exceeded"
 THROTTLED_MESSAGE = "container killed: CPU limit held for too long"
@@ -78,14 +80,33 @@ async def _exit_status(engine: Engine, sandbox: Sandbox, ended: asyncio.Event) -
         await _time_out(engine, sandbox, limit_s)
         async with asyncio.timeout(KILL_DEADLINE_S):
             await ended.wait()
-    return await engine.wait(sandbox.container_id)
+    return await _status(engine, sandbox)
+
+
+async def _status(engine: Engine, sandbox: Sandbox) -> int:
+    """The engine may be away for a moment, as while it is restarted. Raises EngineError."""
+    end_s = time.monotonic() + ENGINE_AWAY_S
+    while True:
+        try:
+            return await engine.wait(sandbox.container_id)
+        except EngineUnavailable:
+            if time.monotonic() > end_s:
+                raise
+        await asyncio.sleep(ENGINE_RETRY_S)
 
 
 async def _time_out(engine: Engine, sandbox: Sandbox, limit_s: float) -> None:
     sandbox.timed_out = True
     sandbox.message = f"container killed: time limit of {limit_s:g} s exceeded"
+    await _kill(engine, sandbox)
     await _exceeded(sandbox, "timeout", limit_s, sandbox.message)
-    await engine.kill(sandbox.container_id)
+
+
+async def _kill(engine: Engine, sandbox: Sandbox) -> None:
+    """Whatever the engine does, which is asked, too: it lets go one that is paused."""
+    sandbox.kill_first_process()
+    with suppress(EngineError):
+        await engine.kill(sandbox.container_id)
 
 
 async def _read_output(sandbox: Sandbox) -> None:
@@ -136,7 +157,7 @@ async def _sample(engine: Engine, sandbox: Sandbox, samples: _Samples) -> None:
 async def _end_throttled(engine: Engine, sandbox: Sandbox) -> None:
     sandbox.killed = True
     sandbox.message = sandbox.message or THROTTLED_MESSAGE
-    await engine.kill(sandbox.container_id)
+    await _kill(engine, sandbox)
 
 
 async def _exceeded(sandbox: Sandbox, kind: str, limit: float, message: str) -> None:

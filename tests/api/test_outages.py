@@ -17,7 +17,7 @@ from daemon import ROOT
 from daemon.sandbox.leftovers import LAUNCH_LIMIT_S, is_leftover
 from daemon.sandbox.sandbox import Registry
 from tests.engine_proxy import EngineProxy, engine_proxy
-from tests.running import Answer, Daemon, daemon
+from tests.running import Answer, Daemon, daemon, process_of
 
 pytestmark = [pytest.mark.root, pytest.mark.docker]
 
@@ -95,6 +95,28 @@ class TestEngineAway:
         proxy.mend()
         assert behind.request("GET", f"{path}/result").json()["exit_code"] == 3
         assert behind.containers() == 0
+
+    def test_one_that_ends_during_the_outage_has_its_result(
+        self, behind: Daemon, proxy: EngineProxy, image: str
+    ) -> None:
+        sandbox = launch(behind, image, "sh", "-c", "sleep 2; exit 3").json()
+        process = process_of(sandbox["container_id"])
+        proxy.cut()
+        await_(lambda: not process.exists())
+        time.sleep(1)
+        proxy.mend()
+        assert behind.request("GET", f"/v1/sandboxes/{sandbox['id']}/result").json()["exit_code"] == 3
+
+    def test_the_time_limit_holds_without_the_engine(
+        self, behind: Daemon, proxy: EngineProxy, image: str
+    ) -> None:
+        sandbox = launch(behind, image, "sleep", "60", limits={"timeout_s": 2}).json()
+        process = process_of(sandbox["container_id"])
+        proxy.cut()
+        await_(lambda: not process.exists())
+        proxy.mend()
+        result = behind.request("GET", f"/v1/sandboxes/{sandbox['id']}/result").json()
+        assert (result["timed_out"], result["exit_code"]) == (True, 137)
 
     @pytest.mark.parametrize(
         ("call", "left"),

@@ -13,7 +13,7 @@ import pytest
 
 from daemon.sandbox.ending import MESSAGE
 from tests.engine_proxy import engine_proxy
-from tests.running import Daemon, daemon
+from tests.running import Daemon, daemon, process_of
 
 pytestmark = [pytest.mark.root, pytest.mark.docker]
 
@@ -26,19 +26,6 @@ def of_type(running: Daemon, *event_types: str) -> dict[str, Any]:
     """The details by sandbox."""
     events = running.events()
     return {e["sandbox_id"]: e["details"] for e in events if e["event_type"] in event_types}
-
-
-def process_of(sandbox: Any) -> Path:
-    """Of its init, found by its cgroup."""
-    container = sandbox["container_id"]
-    found = (p.parent for p in Path("/proc").glob("[0-9]*/cgroup") if container in _text(p))
-    return next(found)
-
-
-def _text(file: Path) -> str:
-    with suppress(OSError):
-        return file.read_text()
-    return ""
 
 
 def test_launches_that_are_under_way_get_no_go_or_are_ended(tmp_path: Path, image: str) -> None:
@@ -85,7 +72,7 @@ def test_one_is_ended_without_the_engine(tmp_path: Path, image: str) -> None:
         config = f'engine_socket = "{proxy.path}"'
         with daemon(tmp_path, config, leaving=1) as running:
             sandbox = running.launch(image, "sleep", "60")
-            process = process_of(sandbox)
+            process = process_of(sandbox["container_id"])
             proxy.cut()
             end_s = time.monotonic() + LIMIT_S
         assert time.monotonic() < end_s
