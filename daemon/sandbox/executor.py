@@ -321,11 +321,13 @@ class Executor:
         self.registry.trim()
 
     async def kill(self, sandbox: Sandbox) -> None:
-        """Ended already is fine; a paused one is let go first, or it could not die."""
+        """Ended already is fine; a paused one is let go by the engine, or it could not die."""
         if sandbox.state is State.ENDED:
             return
         sandbox.killed = True
         sandbox.message = sandbox.message or "container killed: on request"
+        if sandbox.kill_first_process() and sandbox.state is not State.PAUSED:
+            return
         if sandbox.state is State.PAUSED:
             await self.resume(sandbox)
         await self.engine.kill(sandbox.container_id)

@@ -6,7 +6,6 @@ import asyncio
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -74,13 +73,18 @@ class Sandbox:
     def trace_id(self) -> str | None:
         return self.trail.trace_id
 
-    def kill_first_process(self) -> None:
+    def kill_first_process(self) -> bool:
         """By the kernel and without the engine, which would take 10 ms: its init dies, and all with it.
 
-        A frozen one dies as it is thawed. Without CAP_KILL nothing happens.
+        A frozen one dies as it is thawed. False without CAP_KILL.
         """
-        with suppress(ProcessLookupError, PermissionError):
+        try:
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return True
 
     def outcome(self, status: int | None, message: str, usage: Usage | None) -> ExecutionResult:
         """`status` as a shell has it, 128 and the signal's number; None where it was lost."""

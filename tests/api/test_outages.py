@@ -107,6 +107,18 @@ class TestEngineAway:
         proxy.mend()
         assert behind.request("GET", f"/v1/sandboxes/{sandbox['id']}/result").json()["exit_code"] == 3
 
+    def test_it_can_be_killed_without_the_engine(
+        self, behind: Daemon, proxy: EngineProxy, image: str
+    ) -> None:
+        sandbox = launch(behind, image, "sleep", "60").json()
+        process = process_of(sandbox["container_id"])
+        proxy.cut()
+        assert behind.request("POST", f"/v1/sandboxes/{sandbox['id']}/kill").status == 200
+        await_(lambda: not process.exists())
+        proxy.mend()
+        result = behind.request("GET", f"/v1/sandboxes/{sandbox['id']}/result").json()
+        assert (result["killed"], result["message"]) == (True, "container killed: on request")
+
     def test_the_time_limit_holds_without_the_engine(
         self, behind: Daemon, proxy: EngineProxy, image: str
     ) -> None:
