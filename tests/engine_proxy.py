@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-ENGINE = Path("/run/docker.sock")
+from tests.running import ENGINE
 
 
 class EngineProxy:

@@ -42,6 +42,7 @@ from daemon.sandbox.facts import ImageFacts
 from daemon.sandbox.farewell import give_go
 from daemon.sandbox.host import HostState
 from daemon.sandbox.hostconfig import create_body, networked
+from daemon.sandbox.killing import kill
 from daemon.sandbox.kind import order
 from daemon.sandbox.options import SandboxOptions
 from daemon.sandbox.pool import Pool, Spare
@@ -326,11 +327,7 @@ class Executor:
             return
         sandbox.killed = True
         sandbox.message = sandbox.message or "container killed: on request"
-        if sandbox.kill_first_process() and sandbox.state is not State.PAUSED:
-            return
-        if sandbox.state is State.PAUSED:
-            await self.resume(sandbox)
-        await self.engine.kill(sandbox.container_id)
+        await kill(self.engine, sandbox)
 
     def kill_now(self, sandbox: Sandbox, message: str) -> None:
         """Whatever the engine does. A frozen one dies as it is thawed: `kill` does both."""
@@ -341,11 +338,11 @@ class Executor:
 
     async def pause(self, sandbox: Sandbox) -> None:
         await self.engine.pause(sandbox.container_id)
-        _becomes(sandbox, State.PAUSED)
+        sandbox.becomes(State.PAUSED)
 
     async def resume(self, sandbox: Sandbox) -> None:
         await self.engine.unpause(sandbox.container_id)
-        _becomes(sandbox, State.RUNNING)
+        sandbox.becomes(State.RUNNING)
 
 
 def _as(request: Request, spare: Spare) -> Request:
@@ -387,12 +384,6 @@ def _close_watches(sandbox: Sandbox) -> None:
         sandbox.oom.close()
     sandbox.cgroup.close()
     os.close(sandbox.pidfd)
-
-
-def _becomes(sandbox: Sandbox, state: State) -> None:
-    """Unless it has ended while the engine was asked."""
-    if sandbox.state is not State.ENDED:
-        sandbox.state = state
 
 
 def _blocked(report: SecurityReport) -> dict[str, Any]:

@@ -73,6 +73,11 @@ class Sandbox:
     def trace_id(self) -> str | None:
         return self.trail.trace_id
 
+    def becomes(self, state: State) -> None:
+        """Unless it has ended while the engine was asked."""
+        if self.state is not State.ENDED:
+            self.state = state
+
     def kill_first_process(self) -> bool:
         """By the kernel and without the engine, which would take 10 ms: its init dies, and all with it.
 

@@ -14,6 +14,7 @@ from daemon.findings import Severity
 from daemon.sandbox import resources
 from daemon.sandbox.cgroup import CgroupGone, Usage
 from daemon.sandbox.engine import Engine
+from daemon.sandbox.killing import kill
 from daemon.sandbox.oom import watch_oom
 from daemon.sandbox.result import ExecutionResult
 from daemon.sandbox.sandbox import Sandbox
@@ -103,10 +104,9 @@ async def _time_out(engine: Engine, sandbox: Sandbox, limit_s: float) -> None:
 
 
 async def _kill(engine: Engine, sandbox: Sandbox) -> None:
-    """Whatever the engine does, which is asked, too: it lets go one that is paused."""
-    sandbox.kill_first_process()
+    """Of one that could not be killed its end is still waited for."""
     with suppress(EngineError):
-        await engine.kill(sandbox.container_id)
+        await kill(engine, sandbox)
 
 
 async def _read_output(sandbox: Sandbox) -> None:

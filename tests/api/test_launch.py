@@ -145,6 +145,13 @@ def test_pause_resume_exec_usage_kill(running: Daemon, image: str) -> None:
     assert (result["killed"], result["signal"]) == (True, 9)
 
 
+def test_the_time_limit_holds_for_a_paused_one(running: Daemon, image: str) -> None:
+    sandbox = running.launch(image, "sleep", "60", limits={"timeout_s": 2})
+    assert running.request("POST", f"/v1/sandboxes/{sandbox['id']}/pause").status == 200
+    result = running.request("GET", f"/v1/sandboxes/{sandbox['id']}/result").json()
+    assert (result["timed_out"], result["exit_code"]) == (True, 137)
+
+
 def test_a_repeated_launch_with_a_key_is_the_same_sandbox(running: Daemon, image: str) -> None:
     body, key = {"image": image, "command": ["true"]}, {"Idempotency-Key": "once"}
     first, second = (running.request("POST", "/v1/sandboxes", body, key).json()["id"] for _ in range(2))
