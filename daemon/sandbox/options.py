@@ -131,8 +131,9 @@ class Limits(Strict):
         le=1 << 40,
         description="memory and swap together; default: as much as memory, so no swap",
     )
+    # The runtime's own init, a Go program, is counted until it execs: with fewer, starts fail now and then.
     pids: int = Field(
-        default=100, ge=2, le=65536, description="processes and threads, the sandbox's init included"
+        default=100, ge=16, le=65536, description="processes and threads, the sandbox's init included"
     )
     workspace_size: Size = Field(default=100 * MIB, ge=64 * 1024, le=64 * GIB)
     tmp_size: Size = Field(

@@ -76,12 +76,12 @@ def test_what_is_denied_to_the_first_is_denied_to_it(running: Daemon, sandbox: s
 
 
 def test_it_counts_against_the_limits_of_the_sandbox(running: Daemon, image: str) -> None:
-    limits = {"pids": 8, "memory": "32m"}
+    limits = {"pids": 16, "memory": "32m"}
     sandbox_id = running.launch(image, "sleep", "60", limits=limits)["id"]
-    script = "for i in 1 2 3 4 5 6 7 8 9; do sleep 20 & done; echo all"
+    script = "for i in $(seq 20); do sleep 20 & done; echo all"
     answer = execute(running, sandbox_id, "sh", "-c", script)
     assert b"all" not in written(answer, "stdout")
-    assert running.request("GET", f"/v1/sandboxes/{sandbox_id}/usage").json()["pids"] <= 8
+    assert running.request("GET", f"/v1/sandboxes/{sandbox_id}/usage").json()["pids"] <= 16
     running.request("DELETE", f"/v1/sandboxes/{sandbox_id}")
 
 

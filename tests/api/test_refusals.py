@@ -90,7 +90,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"limits": {"memory": -1}}, "limits.memory"),
     ({"limits": {"cpus": 0}}, "limits.cpus"),
     ({"limits": {"cpus": "NaN"}}, "limits.cpus"),
-    ({"limits": {"pids": 1}}, "limits.pids"),
+    ({"limits": {"pids": 15}}, "limits.pids"),
     ({"limits": {"swap": "8m", "memory": "16m"}}, "limits.swap"),
     ({"limits": {"timeout_s": 0}}, "limits.timeout_s"),
     ({"limits": {"timeout_s": "soon"}}, "limits.timeout_s"),

@@ -522,5 +522,6 @@ def test_a_full_file_system_is_reported_once_a_second(watching: Watching) -> Non
 
 
 def test_the_limit_of_processes(watching: Watching) -> None:
-    run = watching.run("sh", "-c", "sleep 1 & sleep 1 & sleep 1 & sleep 1 &", options=("--pids-limit=3",))
+    script = "for i in $(seq 20); do sleep 1 & done"
+    run = watching.run("sh", "-c", script, options=("--pids-limit=16",))
     assert any(e.result == -errno.EAGAIN for e in watching.events(run.container, SyscallMade))

@@ -31,10 +31,10 @@ def test_memory(kit: Daemon, image: str, program: list[str], attempt: int) -> No
 
 
 def test_processes(kit: Daemon, image: str) -> None:
-    script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do sleep 3 & done; wait; echo through"
-    result = kit.run(image, "sh", "-c", script, profile="strict", limits={"pids": 8})
+    script = "for i in $(seq 20); do sleep 3 & done; wait; echo through"
+    result = kit.run(image, "sh", "-c", script, profile="strict", limits={"pids": 16})
     assert "can't fork" in result["stderr"]
-    assert result["pids_peak"] == 8
+    assert result["pids_peak"] == 16
     assert exceeded(kit, result["sandbox_id"]) == ["pids"]
 
 
