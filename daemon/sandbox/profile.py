@@ -7,16 +7,23 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from daemon.errors import ConfigError, PolicyError
 from daemon.findings import Severity
 from daemon.images.policy import FILE as IMAGE_POLICY
 from daemon.images.reference import pattern
 from daemon.sandbox.egress import Ceiling as Destinations
-from daemon.sandbox.options import Name
+from daemon.sandbox.options import Limits, Name
 from daemon.units import Duration, Size
 
 T = TypeVar("T")
@@ -49,6 +56,15 @@ class LimitCeilings(_Part):
     nofile: Ceiling[int]
     core: Ceiling[Size]
     timeout_s: Ceiling[Duration]
+
+    @model_validator(mode="after")
+    def _can_be_kept_below(self) -> Self:
+        """A ceiling under what may be asked at all would refuse every launch, each time by another reason."""
+        try:
+            Limits.model_validate({name: getattr(self, name).max for name in LimitCeilings.model_fields})
+        except ValidationError as error:
+            raise ValueError(f"no request can keep below it: {_first_problem(error)}") from error
+        return self
 
 
 class Responses(_Part):
