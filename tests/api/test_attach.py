@@ -257,5 +257,6 @@ async def test_each_attach_is_recorded(running: Daemon, image: str) -> None:
     async with attached(running, sandbox_id) as client:
         await client.order({"eof": True})
         await client.end()
+    assert result(running, sandbox_id)["exit_code"] == 0
     acts = [event["action"] for event in running.events() if event.get("sandbox_id") == sandbox_id]
     assert acts == ["allowed", "attach", "finished"]
