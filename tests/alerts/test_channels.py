@@ -25,7 +25,8 @@ from daemon.alerts.limit import Limit
 from daemon.errors import ExportError
 from daemon.findings import Severity
 from tests.alerts.making import event, rule
-from tests.exporters.running import Child, free_port, running
+from tests.exporters.running import Child, running
+from tests.ports import free_port
 
 KEY = "correct horse battery staple"
 ALERTMANAGER = "prometheus-alertmanager"

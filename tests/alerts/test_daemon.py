@@ -16,7 +16,7 @@ import pytest
 
 from daemon import ROOT
 from tests.conftest import OTHER_RULES, OTHER_UID
-from tests.exporters.running import free_port
+from tests.ports import free_port
 from tests.running import Daemon, daemon
 
 pytestmark = [pytest.mark.root, pytest.mark.docker]

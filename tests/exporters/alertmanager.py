@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from tests.exporters.running import Child, free_port
+from tests.exporters.running import Child
+from tests.ports import free_port
 
 
 def alertmanager(folder: Path) -> Child:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from tests.exporters.running import free_port
+from tests.ports import free_port
 
 
 class Gate:

@@ -22,6 +22,7 @@ from daemon.findings import Severity
 from exporters import Exporter
 from exporters.inventory import KINDS
 from tests.exporters.receiver import SIGNING_KEY, TOKEN
+from tests.ports import free_port
 
 DEADLINE_S = 60.0
 
@@ -34,12 +35,6 @@ def event(number: int = 0, **details: Any) -> SecurityAuditEvent:
         action="killed",
         details={"number": number, "rule_id": "a-rule", **details},
     )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -24,7 +24,6 @@ from tests.exporters.journal import Journal
 from tests.exporters.running import (
     Child,
     broker,
-    free_port,
     http_receiver,
     nats,
     nats_messages,
@@ -33,6 +32,7 @@ from tests.exporters.running import (
     running,
     whole_lines,
 )
+from tests.ports import free_port
 
 
 class Subject:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from daemon import ROOT
-from tests.exporters.running import Child, free_port, whole_lines
+from tests.exporters.running import Child, whole_lines
+from tests.ports import free_port
 
 UNPACKED = ROOT / ".venv/receivers"
 LIBRARIES = (UNPACKED / "usr/lib/syslog-ng", *UNPACKED.glob("**/lib/*-linux-gnu"))

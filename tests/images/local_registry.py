@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,7 @@ import docker.errors
 
 from tests.images import busybox_archive
 from tests.images.archives import File, layer
+from tests.ports import free_port
 
 DEADLINE_S = 30.0
 CONFIG = """\
@@ -45,12 +45,6 @@ def registry(folder: Path, host: str = "", auth: str = "") -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(DEADLINE_S)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _await_answer(host: str) -> None:

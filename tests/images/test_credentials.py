@@ -22,9 +22,10 @@ from daemon.images.registry import RegistryClient, RegistryError
 from daemon.settings import RegistryLogin, load_settings
 from exporters import secret
 from tests.images.archives import File
-from tests.images.local_registry import Images, free_port, registry
+from tests.images.local_registry import Images, registry
 from tests.images.registry_access import TokenServer, by_passwords
 from tests.images.signing import public_file, sign
+from tests.ports import free_port
 from tests.running import Daemon, daemon
 
 pytestmark = [pytest.mark.root, pytest.mark.docker]
