@@ -31,6 +31,8 @@ class Kin:
     """Of the host, yet descended from this container runtime: it may be in a container by now."""
     inside: bool = False
     """It runs a program of the container: no longer the runtime that prepares it."""
+    brought: str = ""
+    """The container that a child of this one came into."""
 
 
 class Genealogy:
@@ -95,7 +97,7 @@ def child_of(parent: Kin, pid: int) -> Kin:
         lineage=(before.exe, *before.lineage)[:LINEAGE_LIMIT] if parent.inside else (),
         ancestors=(before.pid, *before.ancestors)[:LINEAGE_LIMIT] if parent.inside else (),
     )
-    return replace(parent, process=process)
+    return replace(parent, process=process, brought="")
 
 
 def is_runtime(comm: str) -> bool:

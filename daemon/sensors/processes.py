@@ -188,7 +188,9 @@ class Processes:
         if kin and kin.container != HOST:
             kin.process = replace(kin.process, comm=message.comm)
         elif is_runtime(message.comm):
-            self._kin.put(pid, Kin(HOST, Process(pid=pid, comm=message.comm), message.comm))
+            known = kin or Kin(HOST, Process(pid=pid))
+            named = replace(known.process, comm=message.comm)
+            self._kin.put(pid, replace(known, process=named, runtime=message.comm))
 
     def _place(
         self,
@@ -201,7 +203,8 @@ class Processes:
     ) -> Iterator[Event]:
         """One that was not in a container as far as is known, and is in this one now; None: it has ended."""
         if container:
-            yield self._enrolled(pid, container, time_ns, already_running=already_running)
+            enrolled = self._enrolled(pid, container, time_ns, already_running=already_running)
+            yield _as_fork(enrolled) if self._is_told(inherited, container) else enrolled
             return
         comm = (read_proc(pid, "comm") or b"").decode(errors="replace").rstrip("\n")
         runtime = comm if is_runtime(comm) else inherited.runtime if inherited else ""
@@ -210,7 +213,16 @@ class Processes:
             self.unattributed += lost
             self.unplaced += bool(runtime) and not lost
             comm = inherited.process.comm if inherited else ""
-        self._kin.put(pid, Kin(HOST, Process(pid=pid, comm=comm), runtime))
+        ppid, brought = (inherited.process.ppid, inherited.brought) if inherited else (0, "")
+        self._kin.put(pid, Kin(HOST, Process(pid=pid, ppid=ppid, comm=comm), runtime, brought=brought))
+
+    def _is_told(self, entering: Kin | None, container: str) -> bool:
+        """runc's stages come in one after the other, each as a child of runc (CLONE_PARENT): one entry."""
+        parent = self._kin.get(entering.process.ppid) if entering else None
+        if parent is None or not parent.runtime:
+            return False
+        before, parent.brought = parent.brought, container
+        return before == container
 
     def _enrolled(self, pid: int, container: str, time_ns: int, *, already_running: bool) -> Enrolled:
         seen = observe(pid)
@@ -241,6 +253,16 @@ class Processes:
 def _entered(kin: Kin | None, opened: tuple[str, File] | None) -> str | None:
     """The container whose program a runtime's child executed before it ended; no other's child came in."""
     return opened[0] if opened and (kin is None or kin.runtime) else None
+
+
+def _as_fork(enrolled: Enrolled) -> ProcessForked:
+    return ProcessForked(
+        time_ns=enrolled.time_ns,
+        sandbox=enrolled.sandbox,
+        process=enrolled.process,
+        tier=enrolled.tier,
+        drift=enrolled.drift,
+    )
 
 
 def _observed_program(before: Process, opened: File, *, young: bool) -> Observation:

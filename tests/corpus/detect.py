@@ -1,6 +1,6 @@
 """Runs every case in plain Docker under a daemon that watches all containers, and scores what it finds.
 
-    python -m tests.corpus.detect [--verbose] [--log FILE] [CASE...]
+    python -m tests.corpus.detect [--verbose] [--log FILE] [--without-bpf] [CASE...]
 
 Prints one line of JSON for each case, and last one with the score: an attack is detected if a finding of its
 container, or of the host while it ran, has the case's category and at least its severity. Latency is from
@@ -40,7 +40,7 @@ def main() -> int:
     chosen = [case for case in cases() if case.id in arguments.cases or not arguments.cases]
     with (
         tempfile.TemporaryDirectory(prefix="container-kit-corpus-") as folder,
-        daemon(Path(folder), WATCH_ALL) as running,
+        daemon(Path(folder), WATCH_ALL, without_bpf=arguments.without_bpf) as running,
     ):
         lines = list(_run_all(running, chosen, verbose=arguments.verbose))
         score = _score(lines, running)
@@ -54,6 +54,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="scores the detection of cases in plain Docker")
     parser.add_argument("cases", nargs="*", metavar="CASE", help="default: all")
     parser.add_argument("--verbose", action="store_true", help="print each finding")
+    parser.add_argument("--without-bpf", action="store_true", help="what the fallback sees")
     parser.add_argument("--log", type=Path, metavar="FILE", help="keep a copy of the audit log")
     arguments = parser.parse_args()
     if unknown := set(arguments.cases) - {case.id for case in cases()}:

@@ -99,8 +99,17 @@ async def test_a_program_from_outside_is_enrolled(start: Start) -> None:
         await eventually(lambda: naps(events, container.id))
     came = [e for e in events.of(Enrolled, container.id) if not e.already_running]
     (executed,) = naps(events, container.id)
-    assert came
+    assert len(came) == 1
     assert executed.drift == Drift.NONE
+
+
+async def test_each_start_is_one_entry_however_many_stages_the_runtime_has(start: Start) -> None:
+    """Side by side, so that some are looked at early and some late."""
+    async with collecting(NetlinkSensor()) as events, asyncio.TaskGroup() as tasks:
+        started = [tasks.create_task(asyncio.to_thread(start, "/workload", "nap", "1")) for _ in range(12)]
+        containers = [await one for one in started]
+        await eventually(lambda: all(over(events, one.id) for one in containers))
+    assert [len(events.of(Enrolled, one.id)) for one in containers] == [1] * 12
 
 
 async def test_the_child_of_a_host_process_is_attributed_or_counted(start: Start) -> None:
