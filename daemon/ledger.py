@@ -60,7 +60,10 @@ class FindingRecord(BaseModel):
     process: ProcessView
     evidence: dict[str, Any]
     count: int = 1
-    action: str = Field(default="alert", description="alert, pause, kill, quarantine, killed in the kernel")
+    action: str = Field(
+        default="alert",
+        description="alert, pause, quarantine, kill, killed in the kernel; with a reason if it failed",
+    )
     sensor_tier: Tier
     trace_id: str | None = None
     owner_uid: int | None = Field(default=None, exclude=True)

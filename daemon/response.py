@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from daemon import tracing
+from daemon import links, tracing
 from daemon.audit.log import AuditLog
 from daemon.audit.record import EventType, SecurityAuditEvent
 from daemon.errors import AuditError, EngineError, ResponseError, SensorError
@@ -25,6 +25,7 @@ from daemon.findings import Finding, Severity
 from daemon.forensics.collecting import Case, Forensics
 from daemon.ledger import FindingRecord, Ledger
 from daemon.sandbox.executor import Executor
+from daemon.sandbox.farewell import has_ended
 from daemon.sandbox.sandbox import Sandbox, State
 from daemon.sensing import Sensing
 from daemon.sensors.abi import InKernel
@@ -79,7 +80,7 @@ class Responder:
         self._writing = asyncio.Semaphore(WRITTEN_AT_ONCE)
 
     def publish(self, finding: Finding, expected: Expectation) -> None:
-        """At once: the ledger, and a kill by the kernel. The rest follows in `run`."""
+        """At once: the ledger, and what the kernel does alone. The rest follows in `run`."""
         entry = self._ledger.add(finding, expected)
         sandbox = self._sandbox(expected.sandbox_id)
         if entry.record.count == 1 and sandbox is not None:
@@ -87,6 +88,9 @@ class Responder:
         action = self._action(finding, sandbox, expected)
         if action is Action.KILL and sandbox is not None:
             self._executor.kill_now(sandbox, f"container killed: security violation: {finding.rule.title}")
+        if action is Action.QUARANTINE:
+            with suppress(SensorError):  # what follows says so
+                self._deny_network(expected.container_id)
         if entry.news:
             found_ns = time.monotonic_ns()
             case = self.forensics.open(entry.record) if self.forensics else None
@@ -145,20 +149,23 @@ class Responder:
         return Action(profile.response.value.of(finding.severity))
 
     async def _act(self, record: FindingRecord, action: Action) -> str:
-        """What was done, or why it could not be."""
+        """What was done. One of ours that could not be held is ended: it must not go on as if nothing was."""
         try:
             await self._do(record, action)
-        except (EngineError, ResponseError) as error:
+        except (EngineError, ResponseError, SensorError) as error:
             log.exception("response failed", action=action, container=record.container_id)
-            return f"{action} failed: {error}"[:200]
+            sandbox = self._sandbox(record.sandbox_id)
+            if sandbox is None or sandbox.state is State.ENDED or has_ended(sandbox.pidfd):
+                return f"{action} failed: {error}"[:200]
+            self._executor.kill_now(sandbox, f"container killed: {action} failed: {error}")
+            return f"{Action.KILL}: {action} failed: {error}"[:200]
         return action.value
 
     async def _do(self, record: FindingRecord, action: Action) -> None:
-        if action is Action.QUARANTINE:
-            self._quarantine(record.container_id)
-            return
         sandbox = self._sandbox(record.sandbox_id)
-        if sandbox is None:
+        if action is Action.QUARANTINE:
+            await self._quarantine(record.container_id, sandbox)
+        elif sandbox is None:
             engine = self._executor.engine
             await (engine.kill if action is Action.KILL else engine.pause)(record.container_id)
         elif action is Action.KILL:
@@ -166,17 +173,25 @@ class Responder:
         elif sandbox.state is State.RUNNING:
             await self._executor.pause(sandbox)
 
-    def _quarantine(self, container_id: str) -> None:
-        if self.sensing is None:
-            raise ResponseError("no sensor runs: the network of a container cannot be cut")
-        try:
-            self.sensing.quarantine(container_id)
-        except SensorError as error:
-            raise ResponseError(str(error)) from error
+    async def _quarantine(self, container: str, sandbox: Sandbox | None) -> None:
+        """The kernel denies it what begins, and its wire is cut, for what stands."""
+        self._deny_network(container)
+        known = self.sensing.process_of(container) if self.sensing else None
+        if (pid := sandbox.pid if sandbox else known) is None:
+            raise ResponseError("no process of it is known")
+        await asyncio.to_thread(links.cut, pid, container)
+
+    def _deny_network(self, container: str) -> None:
+        """Raises SensorError."""
+        if self.sensing is not None:
+            self.sensing.quarantine(container)
 
     def enrolled(self, event: Enrolled) -> None:
         """What the profile wants done in the kernel, before the task can return to user mode."""
         expected, ebpf = self._expected(event.sandbox), self.sensing.ebpf if self.sensing else None
+        if self.sensing is not None and event.sandbox in self.sensing.quarantined:
+            with suppress(SensorError):  # its processes are gone already
+                self._deny_network(event.sandbox)  # a sensor that is new knows nothing of it
         if expected is None or not expected.managed or ebpf is None:
             return
         profile = self._executor.profiles.get(expected.profile)

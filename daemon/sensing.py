@@ -137,11 +137,17 @@ class Sensing:
                 sensor.forget(container)
 
     def quarantine(self, container: str) -> None:
-        """Raises SensorError where no network can be cut."""
-        if self.ebpf is None:
-            raise SensorError("the network of a container can be cut by the eBPF sensor alone")
-        self.ebpf.quarantine(container)
+        """From now on it may connect to itself only; what stands is not cut. Raises SensorError.
+
+        Without the eBPF sensor it is only remembered.
+        """
         self.quarantined.add(container)
+        if self.ebpf is not None:
+            self.ebpf.quarantine(container)
+
+    def process_of(self, container: str) -> int | None:
+        """One that came in from outside, which may have ended."""
+        return self._enrolled.get(container)
 
     def flush(self) -> None:
         """Judges at once what the kernel has told so far."""

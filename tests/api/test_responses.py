@@ -1,0 +1,185 @@
+"""What follows a finding, as the profile has it, with real sandboxes: somebody enters one past the daemon."""
+
+from __future__ import annotations
+
+import re
+import socketserver
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from daemon import PROFILES
+from tests.engine_proxy import EngineProxy, engine_proxy
+from tests.running import Daemon, daemon
+
+pytestmark = [pytest.mark.root, pytest.mark.docker, pytest.mark.bpf]
+
+GATEWAY = "172.17.0.1"
+DEADLINE_S = 30.0
+NETWORKED = {"require_networking": True, "security_policy": {"allow_networking": True}}
+
+
+def profiles(folder: Path) -> str:
+    """One for each action, with a network that goes anywhere and no exec."""
+    where = folder / "profiles"
+    where.mkdir()
+    text = (PROFILES / "network.toml").read_text()
+    text = re.sub(r"(?<=^\[egress\]\n)value = .*", 'value = "anywhere"', text, flags=re.MULTILINE)
+    text = re.sub(r"(?<=^\[exec\]\n)value = true", "value = false", text, flags=re.MULTILINE)
+    for action in ("pause", "quarantine", "kill"):
+        named = text.replace('name = "network"', f'name = "{action}"', 1)
+        (where / f"{action}.toml").write_text(named.replace('high = "alert"', f'high = "{action}"'))
+    return f'profile_dirs = ["{PROFILES}", "{where}"]\n'
+
+
+def enter(container: str) -> None:
+    """Past the daemon. It may be held or end while the engine is at it."""
+    subprocess.run(["docker", "exec", "-d", container, "sleep", "0.1"], check=False, capture_output=True)
+
+
+def eventually(condition: Callable[[], Any]) -> Any:
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not (found := condition()):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+    return found
+
+
+def answer(running: Daemon, sandbox: Any) -> str:
+    """What was done about the entry, as the audit log has it."""
+
+    def told() -> list[str]:
+        return [
+            str(event["action"])
+            for event in running.events()
+            if event["event_type"] == "SECURITY_VIOLATION"
+            and event.get("sandbox_id") == sandbox["id"]
+            and event["details"]["rule_id"] == "second-entry"
+        ]
+
+    return str(eventually(told)[0])
+
+
+class Heard(socketserver.ThreadingTCPServer):
+    """`last_s`: when it last had a byte of each address."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self) -> None:
+        super().__init__((GATEWAY, 0), Listening)
+        self.last_s: dict[str, float] = {}
+
+    def has(self, address: str, after_s: float = 0.0) -> bool:
+        return self.last_s.get(address, -1.0) > after_s
+
+
+class Listening(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        assert isinstance(self.server, Heard)
+        while self.request.recv(64):
+            self.server.last_s[self.client_address[0]] = time.monotonic()
+
+
+@pytest.fixture
+def heard() -> Iterator[Heard]:
+    with Heard() as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def responding(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    folder = tmp_path_factory.mktemp("responding")
+    with daemon(folder, profiles(folder)) as started:
+        yield started
+
+
+def talking(running: Daemon, image: str, heard: Heard, profile: str) -> tuple[Any, str]:
+    """A sandbox that holds a connection and says something ten times a second; and its address."""
+    script = f"while echo here; do sleep 0.1; done | nc {GATEWAY} {heard.server_address[1]}"
+    sandbox = running.launch(image, "sh", "-c", script, profile=profile, **NETWORKED)
+    inspect = ["docker", "inspect", "-f", "{{.NetworkSettings.IPAddress}}", sandbox["container_id"]]
+    address = subprocess.run(inspect, check=True, capture_output=True, text=True).stdout.strip()
+    eventually(lambda: heard.has(address))
+    return sandbox, address
+
+
+def test_a_quarantine_ends_the_connection_that_stands_and_no_neighbours(
+    responding: Daemon, image: str, heard: Heard
+) -> None:
+    (held, address), (free, other) = (talking(responding, image, heard, "quarantine") for _ in range(2))
+    enter(held["container_id"])
+    assert answer(responding, held) == "quarantine"
+    after_s = time.monotonic() + 0.5  # what was in the server's own buffer
+    eventually(lambda: heard.has(other, after_s + 1))
+    assert not heard.has(address, after_s)
+    assert responding.request("GET", f"/v1/sandboxes/{held['id']}").json()["state"] == "running"
+    for sandbox in (held, free):
+        responding.request("DELETE", f"/v1/sandboxes/{sandbox['id']}")
+
+
+def test_what_is_quarantined_cannot_begin_anew_either(responding: Daemon, image: str, heard: Heard) -> None:
+    script = f"until [ -e go ]; do sleep 0.1; done; nc -w 3 {GATEWAY} {heard.server_address[1]} </dev/null"
+    sandbox = responding.launch(image, "sh", "-c", script, profile="quarantine", **NETWORKED)
+    enter(sandbox["container_id"])
+    assert answer(responding, sandbox) == "quarantine"
+    responding.request("PUT", f"/v1/sandboxes/{sandbox['id']}/files/go", b"")
+    result = responding.request("GET", f"/v1/sandboxes/{sandbox['id']}/result").json()
+    assert (result["exit_code"], "not permitted" in result["stderr"]) == (1, True)
+
+
+def test_one_without_a_network_is_quarantined_as_it_is(responding: Daemon, image: str) -> None:
+    sandbox = responding.launch(image, "sleep", "60", profile="quarantine")
+    enter(sandbox["container_id"])
+    assert answer(responding, sandbox) == "quarantine"
+    responding.request("DELETE", f"/v1/sandboxes/{sandbox['id']}")
+
+
+def test_a_pause_holds_it_until_somebody_lets_it_go_on(responding: Daemon, image: str) -> None:
+    sandbox = responding.launch(image, "sleep", "60", profile="pause")
+    enter(sandbox["container_id"])
+    assert answer(responding, sandbox) == "pause"
+    path = f"/v1/sandboxes/{sandbox['id']}"
+    assert responding.request("GET", path).json()["state"] == "paused"
+    assert responding.request("POST", f"{path}/resume").json()["state"] == "running"
+    responding.request("DELETE", path)
+
+
+def test_a_kill_says_why(responding: Daemon, image: str) -> None:
+    sandbox = responding.launch(image, "sleep", "60", profile="kill")
+    enter(sandbox["container_id"])
+    result = responding.request("GET", f"/v1/sandboxes/{sandbox['id']}/result").json()
+    assert answer(responding, sandbox) == "kill"
+    assert result["exit_code"] == 137
+    assert result["message"].startswith("container killed: security violation: Another program")
+
+
+def test_one_that_cannot_be_held_is_killed(tmp_path: Path, image: str) -> None:
+    with engine_proxy(tmp_path) as proxy:
+        config = f'engine_socket = "{proxy.path}"\n{profiles(tmp_path)}'
+        with daemon(tmp_path, config) as running:
+            sandbox = running.launch(image, "sleep", "60", profile="pause")
+            _cut_at(proxy, b"/pause")
+            enter(sandbox["container_id"])
+            assert answer(running, sandbox).startswith("kill: pause failed: ")
+            proxy.on_request = lambda _: None
+            proxy.mend()
+            result = running.request("GET", f"/v1/sandboxes/{sandbox['id']}/result").json()
+    assert (result["exit_code"], result["message"][:31]) == (137, "container killed: pause failed:")
+
+
+def _cut_at(proxy: EngineProxy, path: bytes) -> None:
+    def cut(request: bytes) -> None:
+        if path in request:
+            proxy.cut()
+
+    proxy.on_request = cut
