@@ -98,13 +98,18 @@ class Resolver:
 
     async def run(self) -> None:
         """Until cancelled."""
-        try:
-            async with asyncio.TaskGroup() as self._tasks:
+        async with asyncio.TaskGroup() as self._tasks:
+            try:
                 await asyncio.Event().wait()
-        finally:
-            for transport, server in self._listening.values():
-                transport.close()
-                server.close()
+            finally:
+                self._close()
+
+    def _close(self) -> None:
+        """Before the answers under way are given up: a group that ends takes no more of them."""
+        self._tasks = None
+        for transport, server in self._listening.values():
+            transport.close()
+            server.close()
 
     async def serve(self, gateway: IPv4Address, source: str, asker: Asker) -> None:
         """From now on it is answered. Raises ConfinementError."""
