@@ -78,6 +78,13 @@ class Heard(socketserver.ThreadingTCPServer):
     def has(self, address: str, after_s: float = 0.0) -> bool:
         return self.last_s.get(address, -1.0) > after_s
 
+    def hears(self, address: str) -> bool:
+        """Still, once what was on its way has come."""
+        time.sleep(0.5)
+        after_s = time.monotonic()
+        time.sleep(1)
+        return self.has(address, after_s)
+
 
 class Listening(socketserver.BaseRequestHandler):
     def handle(self) -> None:
@@ -103,12 +110,17 @@ def responding(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         yield started
 
 
+def inspected(container: str, what: str) -> str:
+    """Empty for one that is gone."""
+    command = ["docker", "inspect", "-f", what, container]
+    return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip()
+
+
 def talking(running: Daemon, image: str, heard: Heard, profile: str) -> tuple[Any, str]:
     """A sandbox that holds a connection and says something ten times a second; and its address."""
     script = f"while echo here; do sleep 0.1; done | nc {GATEWAY} {heard.server_address[1]}"
     sandbox = running.launch(image, "sh", "-c", script, profile=profile, **NETWORKED)
-    inspect = ["docker", "inspect", "-f", "{{.NetworkSettings.IPAddress}}", sandbox["container_id"]]
-    address = subprocess.run(inspect, check=True, capture_output=True, text=True).stdout.strip()
+    address = inspected(sandbox["container_id"], "{{.NetworkSettings.IPAddress}}")
     eventually(lambda: heard.has(address))
     return sandbox, address
 
@@ -119,9 +131,7 @@ def test_a_quarantine_ends_the_connection_that_stands_and_no_neighbours(
     (held, address), (free, other) = (talking(responding, image, heard, "quarantine") for _ in range(2))
     enter(held["container_id"])
     assert answer(responding, held) == "quarantine"
-    after_s = time.monotonic() + 0.5  # what was in the server's own buffer
-    eventually(lambda: heard.has(other, after_s + 1))
-    assert not heard.has(address, after_s)
+    assert (heard.hears(address), heard.hears(other)) == (False, True)
     assert responding.request("GET", f"/v1/sandboxes/{held['id']}").json()["state"] == "running"
     for sandbox in (held, free):
         responding.request("DELETE", f"/v1/sandboxes/{sandbox['id']}")
@@ -175,6 +185,43 @@ def test_one_that_cannot_be_held_is_killed(tmp_path: Path, image: str) -> None:
             proxy.mend()
             result = running.request("GET", f"/v1/sandboxes/{sandbox['id']}/result").json()
     assert (result["exit_code"], result["message"][:31]) == (137, "container killed: pause failed:")
+
+
+@pytest.fixture
+def unmanaged(image: str, heard: Heard) -> Iterator[tuple[str, str]]:
+    """A container of somebody else that talks, and mounts the host's kernel settings when it is told to."""
+    talk = f"while echo here; do sleep 0.1; done | nc {GATEWAY} {heard.server_address[1]} &"
+    script = f"{talk} until [ -e /go ]; do sleep 0.1; done; mount -t proc own /mnt; sleep 60"
+    options = ["--rm", "-d", "--cap-add=SYS_ADMIN", "--security-opt=seccomp=unconfined"]
+    run = ["docker", "run", *options, image, "sh", "-c", f"mkdir /mnt; {script}"]
+    container = subprocess.run(run, check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        yield container, inspected(container, "{{.NetworkSettings.IPAddress}}")
+    finally:
+        subprocess.run(["docker", "rm", "-f", container], check=False, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("action", "status", "is_cut"),
+    [
+        ("alert", "running", False),
+        ("quarantine", "running", True),
+        ("pause", "paused", True),
+        ("kill", "", True),
+    ],
+)
+def test_a_container_of_somebody_else_is_answered_by_the_setting(
+    tmp_path: Path, unmanaged: tuple[str, str], heard: Heard, action: str, status: str, is_cut: bool
+) -> None:
+    container, address = unmanaged
+    with daemon(tmp_path, f'watch = "all"\nunmanaged_response = "{action}"\n') as running:
+        eventually(lambda: heard.has(address))
+        subprocess.run(["docker", "exec", container, "touch", "/go"], check=True)
+        path = f"/v1/findings?container={container}&severity=critical"
+        (found, *_) = eventually(lambda: running.request("GET", path).json()["items"])
+        eventually(lambda: inspected(container, "{{.State.Status}}") == status)
+        assert found["rule_id"] == "kernel-filesystem-mount"
+        assert (not heard.hears(address)) is is_cut
 
 
 def _cut_at(proxy: EngineProxy, path: bytes) -> None:
