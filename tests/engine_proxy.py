@@ -12,12 +12,16 @@ from tests.running import ENGINE
 
 
 class EngineProxy:
-    """`on_request` and `on_answer` see what passes, before it does: they may cut, or hold it up."""
+    """`on_request` and `on_answer` see what passes, before it does: they may cut, or hold it up.
+
+    `change` makes another request of one.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.on_request: Callable[[bytes], None] = lambda _: None
         self.on_answer: Callable[[bytes], None] = lambda _: None
+        self.change: Callable[[bytes], bytes] = lambda request: request
         self._listener: socket.socket | None = None
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -60,18 +64,19 @@ class EngineProxy:
             with self._lock:
                 self._open -= {client, engine}
 
-    def _see_request(self, data: bytes) -> None:
+    def _see_request(self, data: bytes) -> bytes:
         self.on_request(data)
+        return self.change(data)
 
-    def _see_answer(self, data: bytes) -> None:
+    def _see_answer(self, data: bytes) -> bytes:
         self.on_answer(data)
+        return data
 
     @staticmethod
-    def _copy(source: socket.socket, target: socket.socket, see: Callable[[bytes], None]) -> None:
+    def _copy(source: socket.socket, target: socket.socket, see: Callable[[bytes], bytes]) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
-                see(data)
-                target.sendall(data)
+                target.sendall(see(data))
         with suppress(OSError):
             target.shutdown(socket.SHUT_WR)
 

@@ -39,6 +39,8 @@ class MountPoint:
 
     target: str
     kind: str
+    root: str
+    """What of the file system is seen there."""
     options: frozenset[str]
 
 
@@ -46,6 +48,8 @@ class MountPoint:
 class Observed:
     """What /proc and the cgroup say of one process."""
 
+    root: str
+    """Its root directory, as a path of the host's."""
     status: dict[str, str]
     executable: tuple[int, int]
     namespaces: dict[str, str]
@@ -63,6 +67,7 @@ def observe(pid: int, limits: Limits) -> Observed:
     executable = os.stat(f"{proc}/exe")  # noqa: PTH116  # a launch waits, and paths as objects take as long again
     process_limits = _process_limits(_read(f"{proc}/limits"))
     return Observed(
+        root=f"{proc}/root",
         status=_fields(_read(f"{proc}/status")),
         executable=(executable.st_dev, executable.st_ino),
         namespaces=_namespaces(proc),
@@ -77,7 +82,7 @@ def observe(pid: int, limits: Limits) -> Observed:
 
 def differences(body: dict[str, Any], seen: Observed) -> list[Difference]:
     """Every property of the create body that the kernel can be asked about and that it does not confirm."""
-    checks = (_identity, _privileges, _namespace_set, _mount_set, _network, _limits)
+    checks = (_identity, _privileges, _namespace_set, _mount_set, _mask_set, _network, _limits)
     return [difference for check in checks for difference in check(body, seen)]
 
 
@@ -137,7 +142,6 @@ def _mount_set(body: dict[str, Any], seen: Observed) -> Iterator[Difference]:
 
 # The engine itself mounts these; below /proc and /sys are masks, read-only views and the cgroup tree.
 _ENGINE_MOUNTS = ("/proc", "/sys", "/dev")
-_LEFT_OUT = ("/proc/", "/sys/")
 _ENGINE_FILES = frozenset({"/etc/resolv.conf", "/etc/hostname", "/etc/hosts"})
 
 
@@ -156,6 +160,27 @@ def _flags(seen: Observed, target: str, wanted: set[str]) -> Iterator[Difference
         yield Difference(
             f"flags of {target}", ",".join(sorted(wanted)), f"without {','.join(sorted(missing))}"
         )
+
+
+def _mask_set(body: dict[str, Any], seen: Observed) -> Iterator[Difference]:
+    """A runtime can be tricked into another mask than it wanted to lay (CVE-2025-31133)."""
+    for path in body["HostConfig"]["MaskedPaths"]:
+        mount = seen.mounts.get(path)
+        if mount is None:
+            yield from _there(seen, path, "masked")
+        elif mount.root != "/null" and not (mount.kind == "tmpfs" and "ro" in mount.options):
+            yield Difference(path, "masked", f"{mount.root} of {mount.kind}")
+    for path in body["HostConfig"]["ReadonlyPaths"]:
+        if path in seen.mounts:
+            yield from _flags(seen, path, {"ro"})
+        else:
+            yield from _there(seen, path, "read-only")
+
+
+def _there(seen: Observed, path: str, expected: str) -> Iterator[Difference]:
+    """What this kernel does not have needs no mask."""
+    if os.path.lexists(seen.root + path):
+        yield Difference(path, expected, "as the kernel has it")
 
 
 def _network(body: dict[str, Any], seen: Observed) -> Iterator[Difference]:
@@ -207,15 +232,14 @@ def _read(path: str) -> str:
 
 
 def parse_mountinfo(text: str) -> dict[str, MountPoint]:
-    """By mount point; of mounts stacked on one point, the topmost. Without those below /proc and /sys."""
+    """By mount point; of mounts stacked on one point, the topmost."""
     mounts = {}
     for line in text.splitlines():
         fields = line.split(" ")
-        if fields[4].startswith(_LEFT_OUT):
-            continue
         kind, _, super_options = fields[fields.index("-") + 1 :]
         options = frozenset(fields[5].split(",")) | ({"ro"} & set(super_options.split(",")))
-        mounts[_unescape(fields[4])] = MountPoint(_unescape(fields[4]), kind, options)
+        target = _unescape(fields[4])
+        mounts[target] = MountPoint(target, kind, fields[3], options)
     return mounts
 
 

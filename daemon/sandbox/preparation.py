@@ -393,8 +393,9 @@ def _differences(request: Request, container: str, first: _First, image_id: str)
     found = [str(difference) for difference in attest.differences(request.subject.body, seen)]
     if image_id != request.subject.image.id:
         found.append(f"image is {image_id}, asked for {request.subject.image.id}")
-    if container not in (cgroup := first.cgroup.directories["pids"].path.name):
-        found.append(f"cgroup is {cgroup}, asked for one of container {container}")
+    cgroup, parent = first.cgroup.directories["pids"].path, request.subject.body["HostConfig"]["CgroupParent"]
+    if container not in cgroup.name or cgroup.parent.name != parent.lstrip("/"):
+        found.append(f"cgroup is {cgroup}, asked for one of container {container} in {parent}")
     return found
 
 
