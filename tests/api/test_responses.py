@@ -137,6 +137,16 @@ def test_a_quarantine_ends_the_connection_that_stands_and_no_neighbours(
         responding.request("DELETE", f"/v1/sandboxes/{sandbox['id']}")
 
 
+def test_without_ebpf_it_is_cut_off_as_well(tmp_path: Path, image: str, heard: Heard) -> None:
+    with daemon(tmp_path, profiles(tmp_path), without_bpf=True) as running:
+        held, address = talking(running, image, heard, "quarantine")
+        assert running.request("GET", "/v1/findings").json()["items"] == []
+        enter(held["container_id"])
+        assert answer(running, held) == "quarantine"
+        assert not heard.hears(address)
+        running.request("DELETE", f"/v1/sandboxes/{held['id']}")
+
+
 def test_what_is_quarantined_cannot_begin_anew_either(responding: Daemon, image: str, heard: Heard) -> None:
     script = f"until [ -e go ]; do sleep 0.1; done; nc -w 3 {GATEWAY} {heard.server_address[1]} </dev/null"
     sandbox = responding.launch(image, "sh", "-c", script, profile="quarantine", **NETWORKED)
