@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.running import Daemon
-from tests.vm.guest.unit import CONFIG, SERVICE, await_that, command, main_pid, shown, systemctl
+from tests.vm.guest.unit import SERVICE, await_that, command, main_pid, settings, shown
 
-DROP_INS = Path("/usr/share/container-kit/drop-ins")
-FOLDER = Path(f"/etc/systemd/system/{SERVICE}.d")
 EX_CONFIG = 78
 PAGER = Path("/usr/local/bin/page")
 PAGE = """#!/bin/sh
@@ -36,26 +33,6 @@ sockets = true
 """
 GUARDED = Path("/srv/guarded")
 GUARDS = f'watch = "all"\nguarded_files = ["{GUARDED}/key"]\n'
-
-
-@contextmanager
-def settings(added: str, *drop_ins: str) -> Iterator[None]:
-    """The daemon, or what came of it, with those settings and drop-ins; as it was afterwards."""
-    before = CONFIG.read_text()
-    CONFIG.write_text(before + added)
-    for name in drop_ins:
-        command("install", "-D", "-m", "644", DROP_INS / name, "-t", FOLDER)
-    systemctl("daemon-reload")
-    subprocess.run(["systemctl", "restart", SERVICE], check=False)
-    try:
-        yield
-    finally:
-        CONFIG.write_text(before)
-        for name in drop_ins:
-            (FOLDER / name).unlink()
-        systemctl("daemon-reload")
-        subprocess.run(["systemctl", "reset-failed", SERVICE], check=False)
-        systemctl("restart", SERVICE)
 
 
 def journal(*matches: str) -> str:

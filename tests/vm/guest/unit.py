@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 SERVICE = "container-kitd.service"
 SOCKET_UNIT = "container-kitd.socket"
 CONFIG = Path("/etc/container-kit/config.toml")
+DROP_INS = Path("/usr/share/container-kit/drop-ins")
+FOLDER = Path(f"/etc/systemd/system/{SERVICE}.d")
 DEADLINE_S = 120.0
 
 
@@ -43,3 +46,23 @@ def await_that(what: Callable[[], bool]) -> None:
 def containers() -> list[str]:
     """Ids of all that the engine has, running or not."""
     return command("docker", "ps", "--all", "--quiet", "--no-trunc").split()
+
+
+@contextmanager
+def settings(added: str, *drop_ins: str) -> Iterator[None]:
+    """The daemon, or what came of it, with those settings and drop-ins; as it was afterwards."""
+    before = CONFIG.read_text()
+    CONFIG.write_text(before + added)
+    for name in drop_ins:
+        command("install", "-D", "-m", "644", DROP_INS / name, "-t", FOLDER)
+    systemctl("daemon-reload")
+    subprocess.run(["systemctl", "restart", SERVICE], check=False)
+    try:
+        yield
+    finally:
+        CONFIG.write_text(before)
+        for name in drop_ins:
+            (FOLDER / name).unlink()
+        systemctl("daemon-reload")
+        subprocess.run(["systemctl", "reset-failed", SERVICE], check=False)
+        systemctl("restart", SERVICE)
