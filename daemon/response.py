@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -31,7 +32,7 @@ from daemon.sensing import Sensing
 from daemon.sensors.abi import InKernel
 
 QUEUED = 10_000
-WRITTEN_AT_ONCE = 64
+AT_ONCE = 64
 CONTROL_PLANE = "daemon"
 
 log = structlog.get_logger()
@@ -57,7 +58,7 @@ class Answer:
 
 
 class Responder:
-    """`publish` is the pipeline's; `run` answers and audits, in the order of the findings."""
+    """`publish` is the pipeline's; `run` answers and audits, in the order of a container's findings."""
 
     def __init__(
         self,
@@ -77,7 +78,9 @@ class Responder:
         self._expected = expected
         self._unmanaged = unmanaged
         self._queue: asyncio.Queue[Answer] = asyncio.Queue(QUEUED)
-        self._writing = asyncio.Semaphore(WRITTEN_AT_ONCE)
+        self._under_way = asyncio.Semaphore(AT_ONCE)
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """By container, for as long as something about it is under way."""
 
     def publish(self, finding: Finding, expected: Expectation) -> None:
         """At once: the ledger, and what the kernel does alone. The rest follows in `run`."""
@@ -97,14 +100,24 @@ class Responder:
             self._enqueue(Answer(finding, entry.record, action, found_ns, case))
 
     async def run(self) -> None:
-        """One action after the other; the log takes several events at once, in their order."""
+        """In turn for each container: one that the engine is slow with holds up no other."""
         async with asyncio.TaskGroup() as tasks:
             while True:
                 answer = await self._queue.get()
+                await self._under_way.acquire()
+                turn = self._turns.setdefault(answer.record.container_id, asyncio.Lock())
+                tasks.create_task(self._follow(answer, turn))
+
+    async def _follow(self, answer: Answer, turn: asyncio.Lock) -> None:
+        """The log takes several events at once, in their order."""
+        try:
+            async with turn:
                 event = await self._answer(answer)
                 self._collect(answer.case)
-                await self._writing.acquire()
-                tasks.create_task(self._write(event))
+            with suppress(AuditError):  # the log said so itself, and the ledger has the finding
+                await self._audit.record(event)
+        finally:
+            self._under_way.release()
 
     async def _answer(self, answer: Answer) -> SecurityAuditEvent:
         """What is to be audited, once it was acted on."""
@@ -116,13 +129,6 @@ class Responder:
                 record.action = await self._act(record, answer.action)
             span.set_attribute("container_kit.action", record.action)
             return self._event(answer)
-
-    async def _write(self, event: SecurityAuditEvent) -> None:
-        try:
-            with suppress(AuditError):  # the log said so itself, and the ledger has the finding
-                await self._audit.record(event)
-        finally:
-            self._writing.release()
 
     def _collect(self, case: Case | None) -> None:
         if case is not None and self.forensics is not None:

@@ -19,8 +19,8 @@ class EngineProxy:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.on_request: Callable[[bytes], None] = lambda _: None
-        self.on_answer: Callable[[bytes], None] = lambda _: None
+        self.on_request: Callable[[bytes], object] = lambda _: None
+        self.on_answer: Callable[[bytes], object] = lambda _: None
         self.change: Callable[[bytes], bytes] = lambda request: request
         self._listener: socket.socket | None = None
         self._open: set[socket.socket] = set()

@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -50,19 +50,19 @@ def eventually(condition: Callable[[], Any]) -> Any:
     return found
 
 
-def answer(running: Daemon, sandbox: Any) -> str:
+def answers(running: Daemon, sandbox: Any) -> list[str]:
     """What was done about the entry, as the audit log has it."""
+    return [
+        str(event["action"])
+        for event in running.events()
+        if event["event_type"] == "SECURITY_VIOLATION"
+        and event.get("sandbox_id") == sandbox["id"]
+        and event["details"]["rule_id"] == "second-entry"
+    ]
 
-    def told() -> list[str]:
-        return [
-            str(event["action"])
-            for event in running.events()
-            if event["event_type"] == "SECURITY_VIOLATION"
-            and event.get("sandbox_id") == sandbox["id"]
-            and event["details"]["rule_id"] == "second-entry"
-        ]
 
-    return str(eventually(told)[0])
+def answer(running: Daemon, sandbox: Any) -> str:
+    return str(eventually(lambda: answers(running, sandbox))[0])
 
 
 class Heard(socketserver.ThreadingTCPServer):
@@ -232,6 +232,24 @@ def test_a_container_of_somebody_else_is_answered_by_the_setting(
         eventually(lambda: inspected(container, "{{.State.Status}}") == status)
         assert found["rule_id"] == "kernel-filesystem-mount"
         assert (not heard.hears(address)) is is_cut
+
+
+def test_one_that_the_engine_is_slow_with_holds_up_no_other(tmp_path: Path, image: str) -> None:
+    go_on = Event()
+    with (
+        engine_proxy(tmp_path) as proxy,
+        daemon(tmp_path, f'engine_socket = "{proxy.path}"\n{profiles(tmp_path)}') as running,
+    ):
+        slow, other = (running.launch(image, "sleep", "60", profile=name) for name in ("pause", "quarantine"))
+        proxy.on_request = lambda request: b"/pause" not in request or go_on.wait(DEADLINE_S)
+        enter(slow["container_id"])
+        enter(other["container_id"])
+        assert answer(running, other) == "quarantine"
+        assert answers(running, slow) == []
+        go_on.set()
+        assert answer(running, slow) == "pause"
+        for sandbox in (slow, other):
+            running.request("DELETE", f"/v1/sandboxes/{sandbox['id']}")
 
 
 def _cut_at(proxy: EngineProxy, path: bytes) -> None:
