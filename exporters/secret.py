@@ -6,6 +6,7 @@ The value is in no settings and no message, and is read anew for each connection
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -60,3 +61,10 @@ def text(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "no UTF-8 text"
         raise ExportError(f"{path}: the secret cannot be read: {reason}") from error
+
+
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """What a receiver says, without the secrets that we showed it: some proxies answer with the request."""
+    for one in filter(None, secrets):
+        text = text.replace(one, "***")
+    return text
