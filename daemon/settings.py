@@ -277,12 +277,28 @@ def load_settings(file: Path | None = None) -> Settings:
         return FromFile()
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        variable = PREFIX + key.upper()
-        source = variable if variable in os.environ else f"{path}: {key}"
-        raise ConfigError(f"{source}: {first['msg']}") from error
+        key = tuple(str(part) for part in first["loc"])
+        raise ConfigError(f"{_source(path, key)}: {'.'.join(key)}: {first['msg']}") from error
     except ValueError as error:
-        raise ConfigError(f"{path} or {PREFIX}*: {error}") from error
+        raise ConfigError(f"{_unread(error) or path}: {error.__cause__ or error}: write JSON") from error
+
+
+def _source(path: Path, key: tuple[str, ...]) -> str:
+    """Where the key is set: a variable wins over the file, and one of a table's key adds to it."""
+    setting = {name: _key(name) for name in sorted(os.environ) if name.startswith(PREFIX)}
+    names = [name for name, part in setting.items() if all(map(str.__eq__, part, key))]
+    whole = any(len(setting[name]) <= len(key) for name in names)
+    return " or ".join(names if whole else [str(path), *names])
+
+
+def _key(variable: str) -> list[str]:
+    return variable.removeprefix(PREFIX).lower().split("__")
+
+
+def _unread(error: ValueError) -> str:
+    """The variables whose text is no JSON; the error itself names none."""
+    text = getattr(error.__cause__, "doc", None)
+    return " or ".join(name for name, value in os.environ.items() if value == text and PREFIX in name)
 
 
 def _check_file(path: Path, *, must_exist: bool) -> None:
@@ -290,9 +306,13 @@ def _check_file(path: Path, *, must_exist: bool) -> None:
         keys = tomllib.loads(path.read_text(encoding="utf-8")).keys()
     except FileNotFoundError as error:
         if must_exist:
-            raise ConfigError(f"{path}: no such file: create it or correct CONTAINER_KIT_CONFIG") from error
+            remedy = "create it, or correct --config or CONTAINER_KIT_CONFIG"
+            raise ConfigError(f"{path}: no such file: {remedy}") from error
         return
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        remedy = "name a file that can be with --config or CONTAINER_KIT_CONFIG"
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}: {remedy}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
     if unknown := sorted(keys - Settings.model_fields.keys()):
         raise ConfigError(f"{path}: {unknown[0]}: unknown key; known are {', '.join(Settings.model_fields)}")
@@ -300,6 +320,8 @@ def _check_file(path: Path, *, must_exist: bool) -> None:
 
 def _check_variables() -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields} | READ_ELSEWHERE
+    fields = Settings.model_fields.items()
+    tables = tuple(f"{PREFIX}{name.upper()}__" for name, one in fields if isinstance(one.default, BaseModel))
     for variable in os.environ:
-        if variable.startswith(PREFIX) and variable.partition("__")[0] not in known:
+        if variable.startswith(PREFIX) and variable not in known and not variable.startswith(tables):
             raise ConfigError(f"{variable}: unknown variable; known are {', '.join(sorted(known))}")

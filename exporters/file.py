@@ -30,7 +30,7 @@ class File:
     def __init__(self, options: FileOptions, surroundings: Surroundings) -> None:
         self._options = options
         self._encode = surroundings.encode
-        self._born: float | None = None
+        self._begun = surroundings.folder / "begun"
 
     async def export(self, batch: Sequence[SecurityAuditEvent]) -> None:
         data = b"".join(_line(self._encode(event)) for event in batch)
@@ -52,20 +52,32 @@ class File:
 
     def _rotate(self, more_bytes: int) -> None:
         path = self._options.path
-        if not path.exists():
-            self._born = time.time()
+        size_bytes = path.stat().st_size if path.exists() else 0
+        if not size_bytes:
+            self._begin()
             return
-        status = path.stat()
-        self._born = self._born or status.st_ctime
-        large = status.st_size and status.st_size + more_bytes > self._options.rotate_bytes
-        if not large and time.time() - self._born < self._options.rotate_s:
+        full = size_bytes + more_bytes > self._options.rotate_bytes
+        if not full and time.time() - self._begun_s() < self._options.rotate_s:
             return
         for number in range(self._options.kept - 1, 0, -1):
             older = _numbered(path, number)
             if older.exists():
                 older.replace(_numbered(path, number + 1))
         path.replace(_numbered(path, 1))
-        self._born = time.time()
+        self._begin()
+
+    def _begin(self) -> float:
+        """Noted beside the cursor, for another start: the times of the file itself change with each line."""
+        now_s = time.time()
+        self._begun.write_text(str(now_s), encoding="ascii")
+        return now_s
+
+    def _begun_s(self) -> float:
+        """Since 1970; now, where there is no note of it."""
+        try:
+            return float(self._begun.read_text(encoding="ascii"))
+        except (FileNotFoundError, ValueError):
+            return self._begin()
 
     async def close(self) -> None:
         """Nothing is open between two batches."""

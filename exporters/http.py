@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from yarl import URL
 
 from daemon.errors import ConfigError, ExportError
-from exporters import Options
+from exporters import Options, secret
 from exporters.reason import reason
 from exporters.tls import Tls, context
 
@@ -60,7 +60,7 @@ class Answer:
     status: int
     body: bytes
     hidden: str = ""
-    """What we were let in by: some proxies answer with the headers of the request."""
+    """What we were let in by."""
 
     @property
     def ok(self) -> bool:
@@ -75,10 +75,7 @@ class Answer:
 
     def error(self, *, refusals: frozenset[int] = REFUSALS) -> ExportError:
         """A refusal is about this very batch; all else, also 401 or 404, may be put right without it."""
-        shown = self.body.decode(errors="replace")
-        if self.hidden:
-            shown = shown.replace(self.hidden, "***")
-        shown = shown[:SHOWN]
+        shown = secret.masked(self.body.decode(errors="replace"), [self.hidden])[:SHOWN]
         return ExportError(
             f"the receiver answered {self.status}: {shown}", retryable=self.status not in refusals
         )

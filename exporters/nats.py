@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ from yarl import URL
 
 from daemon.audit.record import SecurityAuditEvent
 from daemon.errors import ConfigError, ExportError
-from exporters import Exporter, Kind, Options, Surroundings, secret
+from exporters import Exporter, Kind, Options, Surroundings, nkey, secret
 from exporters.http import LOOPBACK
 from exporters.reason import reason
 from exporters.tls import Tls, context
 
 CONNECT_DEADLINE_S = 10
 ACK_DEADLINE_S = 20.0
+CLOSE_DEADLINE_S = 1.0
 STREAM_MESSAGE_EXCEEDS_MAXIMUM = 10054
 """An error code of JetStream (errors.json of nats-server)."""
 
@@ -34,7 +36,7 @@ class NatsOptions(Options):
     """An event goes to SUBJECT.TYPE."""
     token: secret.SecretReference | None = None
     credentials_file: Path | None = None
-    """A user's JWT and nkey, as `nsc` writes them."""
+    """A user's JWT and nkey, as `nsc` writes them; not readable by others."""
     tls: Tls | None = None
 
     @field_validator("servers")
@@ -114,17 +116,18 @@ class Nats:
 
     async def _connect(self) -> Any:
         """The client must not reconnect by itself: our caller tries again, from the last acknowledgement."""
-        from nats.aio.client import Client
+        from exporters.nats_client import SafeClient
 
         options = self._options
         extra: dict[str, Any] = {}
         if options.token:
             extra["token"] = secret.read(options.token)
         if options.credentials_file:
-            extra["user_credentials"] = str(options.credentials_file)
+            credentials = nkey.read(options.credentials_file)
+            extra["user_jwt_cb"], extra["signature_cb"] = credentials.jwt.encode, credentials.sign
         if options.tls:
             extra["tls"], extra["tls_hostname"] = context(options.tls), options.tls.server_name
-        client = Client()
+        client = SafeClient(encrypted=options.tls is not None)
         try:
             await client.connect(
                 options.servers,
@@ -137,13 +140,20 @@ class Nats:
                 **extra,
             )
         except BaseException:  # also where our caller's patience ends: the library leaves its socket open
-            await client.close()
+            await _end(client)
             raise
         return client
 
     async def close(self) -> None:
         client, self._client = self._client, None
         if client:
+            await _end(client)
+
+
+async def _end(client: Any) -> None:
+    """After a failed handshake the library waits for ever for its socket, which it has closed."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(CLOSE_DEADLINE_S):
             await client.close()
 
 

@@ -11,13 +11,14 @@ from yarl import URL
 
 from daemon.audit.record import SecurityAuditEvent
 from daemon.errors import ConfigError, ExportError
-from exporters import Surroundings
+from exporters import Surroundings, secret
 from exporters.otlp_logs import OtlpOptions, authorization, check, request
 
 METHOD = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 ABOUT_THE_BATCH = frozenset({grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE})
 TOO_LARGE = "eceived message larger than max"
 """As the servers of gRPC's own libraries say it, in C with a capital letter."""
+PORT = 4317
 
 AT_ONCE = ("grpc.use_local_subchannel_pool", 1)
 """A new channel tries at once, however long the last one would have waited: our caller does the waiting."""
@@ -35,15 +36,14 @@ class OtlpGrpc:
         self._channel = self._channel or _channel(self._options)
         call: Any = self._channel.unary_unary(METHOD)
         body = request(batch, self._surroundings).SerializeToString()
+        headers = authorization(self._options)
+        metadata = [(name.lower(), value) for name, value in headers.items()]
         try:
-            answer = await call(
-                body,
-                timeout=self._options.deadline_s,
-                metadata=[(name.lower(), value) for name, value in authorization(self._options).items()],
-            )
+            answer = await call(body, timeout=self._options.deadline_s, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             await self.close()
-            reason = f"{error.code().name}: {error.details()}"
+            shown = secret.masked(str(error.details()), [value.split()[-1] for value in headers.values()])
+            reason = f"{error.code().name}: {shown}"
             raise ExportError(reason, retryable=not _is_about_the_batch(error)) from error
         check(answer)
 
@@ -63,7 +63,8 @@ def _is_about_the_batch(error: grpc.aio.AioRpcError) -> bool:
 def _channel(options: OtlpOptions) -> grpc.aio.Channel:
     """Raises ExportError."""
     url, tls = URL(options.url), options.tls
-    target = f"{url.raw_host}:{url.port or 4317}"
+    host = f"[{url.raw_host}]" if ":" in str(url.raw_host) else url.raw_host
+    target = f"{host}:{url.explicit_port or PORT}"
     if url.scheme == "http":
         return grpc.aio.insecure_channel(target, options=[AT_ONCE])
     try:

@@ -6,6 +6,7 @@ The value is in no settings and no message, and is read anew for each connection
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -44,14 +45,26 @@ def location(reference: str) -> Path:
 def read(reference: str) -> str:
     """Without the line break at its end. Raises ExportError."""
     path = location(reference)
+    found = text(path).strip("\r\n")
+    if not found or not found.isprintable():
+        raise ExportError(f"{path}: holds no secret: one line of printable text is wanted")
+    return found
+
+
+def text(path: Path) -> str:
+    """Of a file that not everybody may read. Raises ExportError."""
     try:
         if path.stat().st_mode & READABLE_BY_OTHERS:
             raise ExportError(f"{path}: a secret that everybody may read: chmod o= it")
         with path.open(encoding="utf-8") as file:
-            text = file.read(LIMIT_BYTES).strip("\r\n")
+            return file.read(LIMIT_BYTES)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "no UTF-8 text"
         raise ExportError(f"{path}: the secret cannot be read: {reason}") from error
-    if not text or not text.isprintable():
-        raise ExportError(f"{path}: holds no secret: one line of printable text is wanted")
+
+
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """What a receiver says, without the secrets that we showed it: some proxies answer with the request."""
+    for one in filter(None, secrets):
+        text = text.replace(one, "***")
     return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import socket
@@ -30,6 +31,8 @@ COMPLETE = "rfc5424"
 CLOSED_SOON_S = 0.3
 ACKNOWLEDGED_POLL_S = 0.005
 SEND_DEADLINE_S = 20.0
+UDP_BYTES = 65_507
+"""The most that a datagram carries over IPv4 (udp(7))."""
 
 
 class SyslogOptions(Options):
@@ -55,9 +58,12 @@ class SyslogOptions(Options):
 class _Messages:
     def __init__(self, options: SyslogOptions, surroundings: Surroundings) -> None:
         self._options, self._surroundings = options, surroundings
+        self._limit_bytes = options.maximum_bytes
+        if options.transport == "udp":
+            self._limit_bytes = min(self._limit_bytes, UDP_BYTES)
 
     def of(self, batch: Sequence[SecurityAuditEvent]) -> list[bytes]:
-        return [fitting(event, self._message, self._options.maximum_bytes) for event in batch]
+        return [fitting(event, self._message, self._limit_bytes) for event in batch]
 
     def _message(self, event: SecurityAuditEvent) -> bytes:
         record = self._surroundings.encode(event)
@@ -85,7 +91,9 @@ class Datagrams:
         try:
             await asyncio.to_thread(self._send, messages)
         except OSError as error:
-            raise ExportError(f"{_place(self._options)}: {error.strerror or error}") from error
+            too_large = error.errno == errno.EMSGSIZE  # for a Unix socket's buffer: it never will be smaller
+            told = f"{_place(self._options)}: {error.strerror or error}"
+            raise ExportError(told, retryable=not too_large) from error
 
     def _send(self, messages: Sequence[bytes]) -> None:
         with self._socket() as outlet:

@@ -240,11 +240,42 @@ class TestCommands:
             (("--session", "s1", "--type", "EXECUTION_STARTED"), 14),
             (("--since", "2999-01-01"), 0),
             (("--until", "2999-01-01", "--format", "cef"), 44),
+            (("--until", "2000-01-01"), 0),
         ],
     )
     def test_query(self, state: Path, options: tuple[str, ...], count: int) -> None:
         code, output = self.run(state, "query", *options)
         assert (code, len(output.splitlines())) == (0, count)
+
+    def test_a_format_that_nobody_writes_is_refused(self, state: Path) -> None:
+        refused = "container-kit: no such format\n  one of plain, cef, ecs, leef, ocsf, rfc5424\n"
+        assert self.run(state, "query", "--format", "xml") == (125, refused)
+
+    def test_query_passes_over_what_is_torn(self, state: Path) -> None:
+        changed(state / "audit/audit.jsonl", torn)
+        code, output = self.run(state, "query")
+        assert (code, len(output.splitlines())) == (0, 43)
+
+    @pytest.mark.parametrize("content", [b"no key\n", b"\xff\xfe"])
+    @pytest.mark.parametrize("command", ["verify", "key", "export"])
+    def test_a_key_that_is_none_is_said(self, state: Path, command: str, content: bytes) -> None:
+        (state / "audit/key.pub").write_bytes(content)
+        code, output = self.run(state, command)
+        assert code == 125
+        assert output.startswith("container-kit: the audit log cannot be verified\n  no key: ")
+
+    @pytest.mark.parametrize("content", [b"no checkpoint\n", b"\xff\xfe"])
+    @pytest.mark.parametrize("command", ["verify", "export"])
+    def test_a_kept_checkpoint_that_is_none_is_said(
+        self, state: Path, tmp_path: Path, command: str, content: bytes
+    ) -> None:
+        (tmp_path / "kept").write_bytes(content)
+        code, output = self.run(state, command, "--against", str(tmp_path / "kept"))
+        assert code == 125
+        assert output.startswith("container-kit: the audit log cannot be verified\n")
+
+    def test_there_is_no_event_before_the_first(self, state: Path) -> None:
+        assert self.run(state, "verify", "--prove", "0")[0] == 2
 
     def test_what_is_not_there_is_said(self, tmp_path: Path) -> None:
         assert self.run(tmp_path, "verify")[0] == 125

@@ -13,9 +13,10 @@ import subprocess
 import sys
 import tarfile
 import threading
+from pathlib import Path
 
 import pytest
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 from click.testing import CliRunner
 
 from daemon.cli import main
@@ -38,6 +39,10 @@ FINDING = {
     "container_id": "c" * 64, "process": {"exe": "/bin/\x1b[2J", "pid": 7}, "count": 3, "action": "kill",
     "title": "t",
 }  # fmt: skip
+EVENT = {
+    "severity": "high", "timestamp": "t", "event_type": "EXECUTION_BLOCKED", "session_id": "x\x9b",
+    "action": "launch",
+}  # fmt: skip
 
 
 class Daemon:
@@ -46,7 +51,8 @@ class Daemon:
     def __init__(self, socket):
         self.socket, self.requests, self.exit_code, self.lines = socket, [], 3, []
         self.files, self.launched = {}, threading.Event()
-        self.endless = False
+        self.closes, self.repeats = WSCloseCode.OK, 1
+        self.endless = self.ended = False
         self.doctor = [{"name": "swap", "ok": False, "required": False, "detail": "x", "remedy": "boot"}]
 
     async def answer(self, request):
@@ -63,14 +69,23 @@ class Daemon:
                 return web.json_response({"items": [SANDBOX, {**SANDBOX, "id": "s2", "state": "ended"}]})
             case "POST", ["validate"]:
                 return web.json_response({**REPORT, "blocked": b"privileged" in body})
+            case "GET", ["sandboxes", "s1"]:
+                return web.json_response({**SANDBOX, "tty": False})
+            case "GET", ["sandboxes", "s1", "report"]:
+                return web.json_response({**REPORT, "blocked": False, "risk_level": "LOW"})
             case "GET", ["sandboxes", "s1", "result"]:
                 return web.json_response({"exit_code": self.exit_code, "timed_out": self.exit_code is None})
             case "GET", ["sandboxes", "s1", "logs"]:
                 return await self.stream(request, self.lines)
             case "POST", ["sandboxes", "s1", "exec"]:
                 return await self.stream(request, [{"stream": "stdout", "data": "hi"}, {"exit_code": 7}])
+            case "GET", ["sandboxes", "s1", "attach"] if self.ended:
+                problem = {"type": "/problems/sandbox-ended", "title": "sandbox ended", "detail": "no"}
+                return web.json_response(problem, status=409)
             case "GET", ["sandboxes", "s1", "attach"]:
                 return await self.attach(request)
+            case _, ["sandboxes", "dying", *_]:
+                return await self.die(request)
             case "PUT", ["sandboxes", "s1", "files", *name]:
                 self.files["/".join(name)] = body
                 return web.Response(status=204)
@@ -82,10 +97,10 @@ class Daemon:
             case "GET", ["sandboxes", "s1", "usage"]:
                 return web.json_response({"cpu_ns": 1_500_000, "memory_bytes": 3 << 20, "pids": 2})
             case "GET", ["events"]:
-                event = {"severity": "high", "timestamp": "t", "event_type": "EXECUTION_BLOCKED",
-                         "session_id": "x\x9b", "action": "launch"}  # fmt: skip
                 gap = 'event: GAP\ndata: {"first": 1, "last": 7}\n\n'
-                return web.Response(text=f"{gap}id: 8\nevent: E\ndata: {json.dumps(event)}\n\n")
+                return web.Response(
+                    text=f"{gap}id: 8\nevent: E\ndata: {json.dumps(EVENT)}\n\n" * self.repeats
+                )
             case "GET", ["doctor"]:
                 return web.json_response({"items": self.doctor})
             case "POST", ["sandboxes", "s1", "kill"]:
@@ -103,16 +118,26 @@ class Daemon:
             await asyncio.sleep(0.01)
         return response
 
+    async def die(self, request):
+        """In the midst of an answer."""
+        response = web.StreamResponse(headers={"Content-Length": "1000"})
+        await response.prepare(request)
+        await response.write(b'{"stream": "stdout", "data": "begun"}\n{"stre')
+        request.transport.close()
+        return response
+
     async def attach(self, request):
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         async for message in socket:
             if message.type is WSMsgType.BINARY:
                 await socket.send_bytes(b"\x01" + message.data.upper())
-            elif json.loads(message.data) == {"eof": True}:
+            elif json.loads(message.data) == {"eof": True} or self.closes != WSCloseCode.OK:
                 await socket.send_bytes(b"\x02done")
                 break
-        await socket.close()
+        if self.closes == WSCloseCode.ABNORMAL_CLOSURE:
+            request.transport.abort()
+        await socket.close(code=self.closes)
         return socket
 
 
@@ -180,6 +205,47 @@ def test_no_daemon_says_how_to_start_it(tmp_path):
     assert "systemctl start container-kitd" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["run", "--json", "-i", "alpine"], "--json and --interactive exclude each other"),
+        (["run", "-u", "root", "alpine"], "--user: write numbers, such as 1000:1000"),
+        (["run", "-u", "0:root", "alpine"], "--user: write numbers"),
+        (["run", "-v", "/a", "alpine"], "'/a' is not SRC:DST[:ro|rw]"),
+        (["run", "-v", "/a:/b:rx", "alpine"], "'/a:/b:rx' is not SRC:DST[:ro|rw]"),
+        (["run", "-e", "NOT_SET_HERE", "alpine"], "NOT_SET_HERE is not set here: write NOT_SET_HERE=VALUE"),
+        (["exec", "-e", "NOT_SET_HERE", "s1", "env"], "NOT_SET_HERE is not set here"),
+        (["cp", "/a", "/b"], "one of SRC and DST is ID:PATH"),
+        (["cp", "s1:a", "s1:b"], "one of SRC and DST is ID:PATH"),
+    ],
+)
+def test_a_malformed_argument_is_named_and_nothing_is_sent(
+    daemon: Daemon, arguments: list[str], told: str
+) -> None:
+    result = call(daemon, *arguments)
+    assert (result.exit_code, daemon.requests) == (2, [])
+    assert told in result.stderr
+
+
+@pytest.mark.parametrize("command", [["run", "-d", "-e", "A", "alpine"], ["exec", "-e", "A", "s1", "env"]])
+def test_a_variable_without_a_value_is_the_callers(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.setenv("A", "x=y")
+    call(daemon, *command)
+    assert json.loads(daemon.requests[0][2])["env"] == {"A": "x=y"}
+
+
+@pytest.mark.root
+def test_without_a_right_to_the_socket_it_says_who_has_one(daemon: Daemon) -> None:
+    program = "import os; from daemon.cli import client, main; os.seteuid(4711); main()"
+    command = [sys.executable, "-c", program, "--socket", daemon.socket, "ps"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 125
+    assert f"no permission to use {daemon.socket}" in done.stderr
+    assert "join the socket's group" in done.stderr
+
+
 def test_detach_prints_the_id(daemon):
     assert call(daemon, "run", "-d", "alpine").stdout == "s1\n"
     assert len(daemon.requests) == 1
@@ -194,6 +260,49 @@ def test_interactive_sends_stdin_and_reads_both_channels(daemon):
         timeout=30,
     )
     assert (done.returncode, done.stdout, done.stderr) == (3, b"ABC", b"done")
+
+
+def interactively(daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [*PROGRAM, "--socket", daemon.socket, *arguments]
+    return subprocess.run(command, check=False, input="abc", capture_output=True, text=True, timeout=30)
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (WSCloseCode.TRY_AGAIN_LATER, "not read fast enough\n  the sandbox runs on: attach again"),
+        (WSCloseCode.INTERNAL_ERROR, "the connection broke off\n  attach again"),
+        (WSCloseCode.ABNORMAL_CLOSURE, "the connection broke off\n  attach again"),
+    ],
+)
+@pytest.mark.parametrize("command", [["attach", "s1"], ["run", "-i", "alpine"]])
+def test_a_conversation_that_breaks_off_is_no_end_of_the_sandbox(
+    daemon: Daemon, command: list[str], code: WSCloseCode, told: str
+) -> None:
+    daemon.closes = code
+    done = interactively(daemon, *command)
+    assert (done.returncode, done.stdout) == (125, "ABC")
+    assert told in done.stderr
+
+
+def test_so_it_is_on_a_terminal(daemon: Daemon) -> None:
+    daemon.closes = WSCloseCode.TRY_AGAIN_LATER
+    shown = run_on_terminal([*PROGRAM, "--socket", daemon.socket, "run", "-it", "alpine"], {})
+    assert "not read fast enough" in shown.splitlines()[-2]
+    assert "the sandbox runs on: attach again" in shown.splitlines()[-1]
+
+
+def test_what_ended_before_the_attach_has_its_output_in_the_logs(daemon: Daemon) -> None:
+    daemon.ended, daemon.lines = True, [{"stream": "stdout", "data": "out"}]
+    done = interactively(daemon, "run", "-i", "alpine")
+    assert (done.returncode, done.stdout, done.stderr) == (3, "out", "")
+
+
+def test_an_attach_that_is_refused_says_why(daemon: Daemon) -> None:
+    daemon.ended = True
+    done = interactively(daemon, "attach", "s1")
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "container-kit: sandbox ended" in done.stderr
 
 
 def test_interrupt_kills_the_sandbox(daemon):
@@ -223,6 +332,35 @@ def test_exec_passes_output_and_exit_code(daemon):
     result = call(daemon, "exec", "s1", "echo", "-n", "hi")
     assert (result.exit_code, result.stdout) == (7, "hi")
     assert json.loads(daemon.requests[0][2])["command"] == ["echo", "-n", "hi"]
+
+
+def test_a_problem_in_the_midst_of_the_output_is_said(daemon: Daemon) -> None:
+    problem = {"status": 503, "title": "engine unavailable", "detail": "start the engine"}
+    daemon.lines = [{"stream": "stdout", "data": "begun"}, {"problem": problem}]
+    result = call(daemon, "logs", "s1")
+    assert (result.exit_code, result.stdout) == (125, "begun")
+    assert result.stderr == "container-kit: engine unavailable\n  start the engine\n"
+
+
+@pytest.mark.parametrize("command", [["logs", "dying"], ["exec", "dying", "id"], ["report", "dying"]])
+def test_a_daemon_that_dies_in_the_midst_of_its_answer_is_said(daemon: Daemon, command: list[str]) -> None:
+    result = call(daemon, *command)
+    assert result.exit_code == 125
+    assert "container-kit: the daemon's answer broke off" in result.stderr
+    assert "journalctl -u container-kitd" in result.stderr
+    assert ("begun" in result.stdout) is (command[0] != "report")
+
+
+@pytest.mark.parametrize("command", [["logs", "s1"], ["events"], ["events", "--json"]])
+def test_who_reads_no_further_ends_it_without_a_word(daemon: Daemon, command: list[str]) -> None:
+    daemon.lines, daemon.repeats = [{"stream": "stdout", "data": "x" * 65536}] * 32, 100_000
+    reading, writing = os.pipe()
+    os.close(reading)
+    whole = [*PROGRAM, "--socket", daemon.socket, *command]
+    done = subprocess.run(whole, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert done.returncode == 1
+    assert [line for line in done.stderr.splitlines() if "only in the audit log" not in line] == []
 
 
 def test_each_id_is_tried(daemon):
@@ -257,6 +395,23 @@ def test_cp_never_writes_outside_the_target(daemon, tmp_path):
     assert not (tmp_path / "escaped").exists()
 
 
+@pytest.mark.parametrize("path", ["/etc/passwd", "/workspaces/a", "/"])
+def test_cp_is_of_the_workspace_alone(daemon: Daemon, tmp_path: Path, path: str) -> None:
+    result = call(daemon, "cp", f"s1:{path}", str(tmp_path))
+    assert (result.exit_code, daemon.requests) == (125, [])
+    assert f"{path}: only /workspace can be copied" in result.stderr
+
+
+@pytest.mark.parametrize("recursive", [[], ["-r"]])
+def test_a_copy_that_breaks_off_leaves_nothing_here(
+    daemon: Daemon, tmp_path: Path, recursive: list[str]
+) -> None:
+    result = call(daemon, "cp", *recursive, "dying:f", str(tmp_path / "f"))
+    assert result.exit_code == 125
+    assert "broke off" in result.stderr
+    assert not (tmp_path / "f").exists()
+
+
 def test_workspace_sends_files_with_their_modes(daemon, tmp_path):
     (tmp_path / "a.sh").write_text("hi")
     (tmp_path / "a.sh").chmod(0o755)
@@ -268,12 +423,15 @@ def test_workspace_sends_files_with_their_modes(daemon, tmp_path):
     assert files == {"a.sh": {"content": "aGk=", "encoding": "base64", "mode": 0o755}}
 
 
-@pytest.mark.parametrize("kind", ["large", "link"])
+@pytest.mark.parametrize("kind", ["large", "many", "link"])
 def test_workspace_refuses_what_does_not_fit(daemon, tmp_path, kind):
     folder = tmp_path / "w"
     folder.mkdir()
     if kind == "large":
         (folder / "f").write_bytes(bytes((4 << 20) + 1))
+    elif kind == "many":
+        for number in range(257):
+            (folder / str(number)).touch()
     else:
         (folder / "f").symlink_to("/etc/passwd")
     result = call(daemon, "run", "--workspace", str(folder), "alpine")
@@ -290,6 +448,11 @@ def test_events_filter_and_escape(daemon):
     assert "events 1 to 7 are only in the audit log" in result.stderr
 
 
+def test_events_as_json_are_one_a_line(daemon: Daemon) -> None:
+    daemon.repeats = 2
+    assert list(map(json.loads, call(daemon, "events", "--json").stdout.splitlines())) == [EVENT, EVENT]
+
+
 def test_ps_shows_what_runs_and_with_all_the_rest(daemon):
     assert "s2" not in call(daemon, "ps").stdout
     assert "s2" in call(daemon, "ps", "-a").stdout
@@ -303,6 +466,7 @@ def test_findings_are_of_every_page_and_cannot_steer_the_terminal(daemon):
         "/v1/findings?severity=high&after=more",
     ]
     assert result.stdout.count("/bin/\\x1b[2J (7)") == 2
+    assert json.loads(call(daemon, "findings", "--json").stdout) == [FINDING, FINDING]
     assert "c" * 12 in result.stdout
 
 
@@ -365,7 +529,7 @@ def run_on_terminal(command, variables):
     ours, theirs = pty.openpty()
     environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
     environment |= {"TERM": "xterm-256color", **variables}
-    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment) as process:
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
         shown = b""
         with contextlib.suppress(OSError):  # EIO: the other end is closed

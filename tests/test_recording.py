@@ -271,11 +271,27 @@ def test_the_client_names_malformed_lines_by_their_number(recorded: Callable[...
     assert table.stderr.count("line 3: ") == 1
 
 
-@pytest.mark.parametrize("arguments", [["/nowhere"], ["/dev/null"], [os.devnull, "--detector", "none-such"]])
-def test_the_client_says_what_it_cannot_replay(arguments: list[str]) -> None:
+def test_the_client_says_what_it_could_not_judge(recorded: Callable[..., Path]) -> None:
+    path = recorded(b"{}\n" * 150, Missing(count=3), Missing(count=4), REFUSED)
+    done = CliRunner().invoke(main, ["replay", str(path)])
+    assert done.exit_code == 0
+    *lines, more, missing, unjudged = done.stderr.splitlines()
+    assert more == f"container-kit: {150 - len(lines)} more lines are no records"
+    assert missing == "container-kit: 7 records were not recorded"
+    assert unjudged == "container-kit: 1 events are of containers that no file describes"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["/nowhere"], "replay: /nowhere: No such file or directory: name a file that was recorded"),
+        (["/dev/null"], "replay: /dev/null: not a regular file: name a file that was recorded"),
+        ([os.devnull, "--detector", "none-such"], "no detector has a rule 'none-such', or that name"),
+    ],
+)
+def test_the_client_says_what_it_cannot_replay(arguments: list[str], told: str) -> None:
     done = CliRunner().invoke(main, ["replay", *arguments])
-    assert done.exit_code == 125
-    assert "container-kit: " in done.stderr
+    assert (done.exit_code, done.stderr) == (125, f"container-kit: {told}\n")
 
 
 TOLD = (

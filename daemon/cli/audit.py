@@ -17,6 +17,9 @@ from daemon.cli.show import clean, print_json
 STATE_DIR = "/var/lib/container-kit"
 EXIT_BROKEN = 1
 EXPORT_LINE_LIMIT = 4 << 20
+KEPT = click.File(
+    "r", encoding="utf-8", errors="replace"
+)  # whatever is in it: what is no note is told as such
 
 
 @click.group()
@@ -36,8 +39,10 @@ def audit(ctx: click.Context, state_dir: Path) -> None:
 
 @audit.command()
 @click.option("--key", "key_line", help="What `audit key` printed, kept elsewhere.")
-@click.option("--against", multiple=True, type=click.File("r"), help="A checkpoint that was kept elsewhere.")
-@click.option("--prove", type=int, metavar="SEQ", help="Print a proof that this event is in the log.")
+@click.option("--against", multiple=True, type=KEPT, help="A checkpoint that was kept elsewhere.")
+@click.option(
+    "--prove", type=click.IntRange(1), metavar="SEQ", help="Print a proof that this event is in the log."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def verify(
@@ -75,7 +80,7 @@ def key(log: Path) -> None:
 @audit.command()
 @click.option("--first", type=click.IntRange(1), default=1, show_default=True, help="Number of an event.")
 @click.option("--last", type=click.IntRange(1), help="Default: the newest that a checkpoint stands for.")
-@click.option("--against", multiple=True, type=click.File("r"), help="An older checkpoint to go on from.")
+@click.option("--against", multiple=True, type=KEPT, help="An older checkpoint to go on from.")
 @click.pass_obj
 def export(log: Path, first: int, last: int | None, against: tuple[Any, ...]) -> None:
     """Print a range of events with what proves it to somebody who has no more than the key."""
@@ -89,7 +94,7 @@ def export(log: Path, first: int, last: int | None, against: tuple[Any, ...]) ->
 @audit.command()
 @click.argument("file", type=click.File("rb"))
 @click.option("--key", "key_line", required=True, help="What `audit key` printed, from the host itself.")
-@click.option("--against", multiple=True, type=click.File("r"), help="A checkpoint that was kept.")
+@click.option("--against", multiple=True, type=KEPT, help="A checkpoint that was kept.")
 def check(file: BinaryIO, key_line: str, against: tuple[Any, ...]) -> None:
     """Check a file of `audit export`, without the log. Exits 1 unless all of it is proved."""
     from daemon.audit.export import check as checked
@@ -166,7 +171,7 @@ def _matches(
 def _verifier(log: Path, key_line: str | None) -> Any:
     from daemon.audit.key import Verifier
 
-    return Verifier.parse(key_line or (log.parent / "key.pub").read_text(encoding="ascii"))
+    return Verifier.parse(key_line or (log.parent / "key.pub").read_text("ascii", "replace"))
 
 
 @contextmanager

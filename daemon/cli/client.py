@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import IO, Any, Self
 from urllib.parse import quote, urlencode
@@ -78,7 +78,7 @@ class Client:
         async with self._request("DELETE", _sandbox(sandbox_id)):
             return
 
-    async def logs(self, sandbox_id: str, *, follow: bool) -> AsyncIterator[Json]:
+    async def logs(self, sandbox_id: str, *, follow: bool) -> AsyncGenerator[Json, None]:
         query = {"follow": "true"} if follow else {}
         async with self._request(
             "GET", _sandbox(sandbox_id, "logs"), query=query, headers=STREAMED
@@ -86,7 +86,7 @@ class Client:
             async for line in answer.content:
                 yield json.loads(line)
 
-    async def exec(self, sandbox_id: str, options: Json) -> AsyncIterator[Json]:
+    async def exec(self, sandbox_id: str, options: Json) -> AsyncGenerator[Json, None]:
         path = _sandbox(sandbox_id, "exec")
         async with self._request("POST", path, json=options, headers=STREAMED) as answer:
             async for line in answer.content:
@@ -149,7 +149,8 @@ class Client:
         except aiohttp.ClientConnectorError as error:
             raise self._unreachable(error) from error
         except (aiohttp.ClientError, json.JSONDecodeError) as error:
-            raise CommandError("the daemon's answer broke off", str(error)) from error
+            remedy = "ask again; `journalctl -u container-kitd` says what the daemon did"
+            raise CommandError("the daemon's answer broke off", f"{error}: {remedy}") from error
 
     def _unreachable(self, error: aiohttp.ClientConnectorError) -> Unreachable:
         if isinstance(error.os_error, PermissionError):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any, Literal
 
 import click
@@ -24,21 +25,28 @@ def _warn(dropped_bytes: dict[str, int]) -> None:
         click.secho(text, fg="yellow", err=True)
 
 
-async def pass_through(lines: AsyncIterator[dict[str, Any]]) -> dict[str, Any]:
+async def pass_through(lines: AsyncGenerator[dict[str, Any], None]) -> dict[str, Any]:
     """Writes output lines; gives the last line that was something else, such as an exit code.
 
     Raises Problem where the answer broke off with one.
     """
+    last: dict[str, Any] = {}
+    async with aclosing(lines):  # also where nobody reads what is written here: BrokenPipeError
+        async for line in lines:
+            if not _passed(line):
+                last = line
+    return last
+
+
+def _passed(line: dict[str, Any]) -> bool:
     from daemon.cli.client import output_bytes
 
-    last: dict[str, Any] = {}
-    async for line in lines:
-        if "stream" in line:
-            write("stderr" if line["stream"] == "stderr" else "stdout", output_bytes(line))
-        elif "dropped_bytes" in line:
-            _warn(line["dropped_bytes"])
-        elif "problem" in line:
-            raise Problem(line["problem"]["status"], line["problem"])
-        else:
-            last = line
-    return last
+    if "stream" in line:
+        write("stderr" if line["stream"] == "stderr" else "stdout", output_bytes(line))
+    elif "dropped_bytes" in line:
+        _warn(line["dropped_bytes"])
+    elif "problem" in line:
+        raise Problem(line["problem"]["status"], line["problem"])
+    else:
+        return False
+    return True

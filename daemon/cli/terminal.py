@@ -23,7 +23,7 @@ STDIN = 0
 STDERR_CHANNEL = 2
 CHUNK_BYTES = 1 << 16
 ENDING = (signal.SIGHUP, signal.SIGTERM)
-LET_GO = 1013  # "try again later", of the IANA registry of close codes
+ENDED, LET_GO = 1000, 1013  # "normal closure" and "try again later", of the IANA registry of close codes
 
 
 async def converse(socket: ClientWebSocketResponse, *, terminal: bool) -> None:
@@ -35,11 +35,12 @@ async def converse(socket: ClientWebSocketResponse, *, terminal: bool) -> None:
         await _converse(socket)
         return
     with raw_mode():
-        async with asyncio.TaskGroup() as tasks:
-            resized = asyncio.Event()
-            asyncio.get_running_loop().add_signal_handler(signal.SIGWINCH, resized.set)
-            sizes = tasks.create_task(_send_sizes(socket, resized))
+        resized = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGWINCH, resized.set)
+        sizes = asyncio.create_task(_send_sizes(socket, resized))
+        try:
             await _converse(socket)
+        finally:
             sizes.cancel()
 
 
@@ -50,6 +51,10 @@ async def _converse(socket: ClientWebSocketResponse) -> None:
             write("stderr" if message.data[0] == STDERR_CHANNEL else "stdout", message.data[1:])
     if socket.close_code == LET_GO:
         raise CommandError("the output was not read fast enough", "the sandbox runs on: attach again")
+    if socket.close_code != ENDED:
+        raise CommandError(
+            "the connection broke off", "attach again, if `container-kit ps` shows the sandbox"
+        )
 
 
 def _send_stdin(socket: ClientWebSocketResponse) -> None:

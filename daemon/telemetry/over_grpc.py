@@ -10,6 +10,7 @@ import grpc
 from daemon.errors import ExportError
 from daemon.settings import TelemetrySettings
 from daemon.telemetry.headers import read
+from exporters.secret import masked
 from exporters.tls import Tls
 
 METHODS = {
@@ -42,13 +43,13 @@ class OverGrpc:
         """The receiver's answer. Raises ExportError."""
         self._channel = self._channel or self._connected()
         call: Any = self._channel.unary_unary(self._method)
-        headers = tuple(read(self._settings.headers).items())
+        headers = read(self._settings.headers)
         try:
-            answer: bytes = call(body, timeout=self._settings.timeout_s, metadata=headers)
+            answer: bytes = call(body, timeout=self._settings.timeout_s, metadata=tuple(headers.items()))
         except grpc.RpcError as error:
             self._channel.close()
             self._channel = None
-            code, details = error.code(), str(error.details())[:200]
+            code, details = error.code(), masked(str(error.details()), headers.values())[:200]
             reason = f"{self._settings.endpoint}: {code.name}: {details}"
             raise ExportError(reason, retryable=code in RETRYABLE) from error
         return answer

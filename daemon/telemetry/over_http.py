@@ -9,6 +9,7 @@ import urllib3
 from daemon.errors import ExportError
 from daemon.settings import TelemetrySettings
 from daemon.telemetry.headers import read
+from exporters.secret import masked
 from exporters.tls import Tls, context
 
 PATHS = {"traces": "/v1/traces", "metrics": "/v1/metrics"}
@@ -35,11 +36,12 @@ class OverHttp:
 
     def _post(self, body: bytes) -> bytes:
         self._pool = self._pool or self._connected()
+        headers = read(self._settings.headers)
         answer = self._pool.request(
             "POST",
             self._url,
             body=body,
-            headers={"Content-Type": "application/x-protobuf", **read(self._settings.headers)},
+            headers={"Content-Type": "application/x-protobuf", **headers},
             redirect=False,
             preload_content=False,
         )
@@ -49,7 +51,7 @@ class OverHttp:
             raise ExportError(f"{self._url}: an answer beyond {ANSWER_LIMIT_BYTES} bytes", retryable=False)
         answer.release_conn()
         if not 200 <= answer.status < 300:
-            shown = data[:SHOWN].decode(errors="replace")
+            shown = masked(data.decode(errors="replace"), headers.values())[:SHOWN]
             raise ExportError(
                 f"{self._url} answered {answer.status}: {shown}", retryable=answer.status in RETRYABLE
             )

@@ -35,7 +35,7 @@ class Collector:
     resources: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     status: int = 200
-    """Over HTTP: with another one it takes nothing."""
+    """With another one it takes no traces, and says what it was sent as headers."""
     padding: int = 0
     """Over HTTP: bytes of no meaning in an answer."""
 
@@ -135,7 +135,7 @@ def _tls(certificate: Certificate | None) -> ssl.SSLContext | None:
 
 async def _traces(received: Collector, request: web.Request) -> web.Response:
     if received.status != 200:
-        return web.Response(status=received.status, text="not now")
+        return web.Response(status=received.status, text=f"not now: {dict(request.headers)}")
     received.take_traces(
         trace_service_pb2.ExportTraceServiceRequest.FromString(await _body(received, request))
     )
@@ -189,6 +189,8 @@ class _Traces(trace_service_pb2_grpc.TraceServiceServicer):
 
     def Export(self, request: Any, context: Any) -> Any:  # noqa: N802
         self._received.headers.append(dict(context.invocation_metadata()))
+        if self._received.status != 200:
+            context.abort(grpc.StatusCode.UNAVAILABLE, f"not now: {self._received.headers[-1]}")
         self._received.take_traces(request)
         return trace_service_pb2.ExportTraceServiceResponse()
 

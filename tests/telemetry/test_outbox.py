@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -14,8 +16,9 @@ from daemon.settings import TelemetrySettings
 from daemon.telemetry import outbox
 from daemon.telemetry.outbox import Outbox
 from daemon.telemetry.over_http import ANSWER_LIMIT_BYTES, OverHttp
+from daemon.telemetry.telemetry import sender
 from exporters.tls import Tls
-from tests.telemetry.collector import Collector, over_http
+from tests.telemetry.collector import Collector, over_grpc, over_http
 
 
 @pytest.fixture(autouse=True)
@@ -42,10 +45,11 @@ class Receiver:
 
     def __init__(self, *answers: int | Exception) -> None:
         self.taken: list[int] = []
-        self.let = threading.Event()
+        self.asked, self.let = threading.Event(), threading.Event()
         self._answers = list(answers)
 
     def __call__(self, batch: list[int]) -> int:
+        self.asked.set()
         self.let.wait(30)
         answer = self._answers.pop(0) if self._answers else 0
         if isinstance(answer, Exception):
@@ -122,14 +126,17 @@ def test_a_partial_success_counts_what_was_rejected() -> None:
     assert ended(box) == {"refused": 1}
 
 
-def test_the_end_does_not_wait_for_a_receiver_that_hangs() -> None:
-    receiver = Receiver()
+@pytest.mark.parametrize("answer", [0, 3, ExportError("down"), ExportError("never", retryable=False)])
+def test_the_end_does_not_wait_for_a_receiver_that_hangs(answer: int | Exception) -> None:
+    """What it says afterwards changes nothing."""
+    receiver = Receiver(answer)
     box = filled(receiver, 25)
+    assert receiver.asked.wait(30)
     assert ended(box, deadline_s=0.0) == {"shutdown": 25}
     box.put(0)
     receiver.let.set()
-    wait(lambda: len(receiver.taken) > 0 or not box._thread.is_alive())
     assert ended(box) == {"shutdown": 26}
+    assert not box._thread.is_alive()
     assert box.sent == 0
 
 
@@ -164,6 +171,21 @@ def test_over_http_an_answer_says_whether_to_try_again(
     assert caught.value.retryable is retryable
     collecting.status = 200
     assert send(b"") == b""
+
+
+@pytest.mark.parametrize(("protocol", "collector"), [("http", over_http), ("grpc", over_grpc)])
+def test_a_secret_that_comes_back_is_not_told(protocol: str, collector: Any, tmp_path: Path) -> None:
+    """Some proxies answer an error with the headers of the request."""
+    (token := tmp_path / "token").write_text("hunter2")
+    token.chmod(0o600)
+    with collector() as received:
+        received.status = 503
+        settings = TelemetrySettings.model_validate(
+            {"endpoint": received.endpoint, "protocol": protocol, "headers": {"x-key": f"file:{token}"}}
+        )
+        with pytest.raises(ExportError, match=r"not now: .*x-key': '\*\*\*") as caught:
+            sender(settings, "traces")(b"")
+    assert "hunter2" not in str(caught.value)
 
 
 def test_over_http_an_endless_answer_is_not_read(collecting: Collector) -> None:
