@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from daemon.cli.errors import CommandError
 from daemon.cli.output import write
+from daemon.tasks import together
 
 if TYPE_CHECKING:
     from aiohttp import ClientWebSocketResponse
@@ -37,10 +38,9 @@ async def converse(socket: ClientWebSocketResponse, *, terminal: bool) -> None:
     with raw_mode():
         resized = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGWINCH, resized.set)
-        sizes = asyncio.create_task(_send_sizes(socket, resized))
-        try:
+        async with together() as tasks:
+            sizes = tasks.create_task(_send_sizes(socket, resized))
             await _converse(socket)
-        finally:
             sizes.cancel()
 
 

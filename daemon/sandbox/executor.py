@@ -46,7 +46,7 @@ from daemon.sandbox.killing import kill
 from daemon.sandbox.kind import order
 from daemon.sandbox.options import SandboxOptions
 from daemon.sandbox.pool import Pool, Spare
-from daemon.sandbox.preparation import ImageMoved, Request, awaken, prepare, together
+from daemon.sandbox.preparation import ImageMoved, Request, awaken, prepare
 from daemon.sandbox.profile import Profile, Profiles
 from daemon.sandbox.pulling import Pulls
 from daemon.sandbox.report import SecurityReport
@@ -56,6 +56,7 @@ from daemon.sandbox.stillness import Stillness
 from daemon.sandbox.supervision import supervise
 from daemon.sandbox.validator import SecurityValidator
 from daemon.sandbox.watcher import Unwatched, Watcher
+from daemon.tasks import together
 
 ROOT = Actor(uid=0, gid=0, pid=os.getpid())
 """The daemon itself."""

@@ -24,10 +24,11 @@ from daemon.sandbox.engine import SESSION_LABEL, Engine
 from daemon.sandbox.farewell import has_ended
 from daemon.sandbox.kind import Kind, Wanted, kind_of
 from daemon.sandbox.options import SandboxOptions
-from daemon.sandbox.preparation import Request, admit, arrival, begin, together
+from daemon.sandbox.preparation import Request, admit, arrival, begin
 from daemon.sandbox.repeats import Repeats
 from daemon.sandbox.sandbox import Sandbox
 from daemon.sandbox.watcher import Watcher
+from daemon.tasks import together
 
 SPARE_LABEL = "container-kit.spare"
 INTERVAL_S = 30.0

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,7 @@ from daemon.sandbox.sandbox import Sandbox, State
 from daemon.sandbox.stream import Stream
 from daemon.sandbox.watcher import Watcher
 from daemon.sandbox.workspace import Workspace
-from daemon.threads import to_its_end
+from daemon.tasks import to_its_end, together
 
 UNSEEN = 0
 """No pid."""
@@ -68,16 +68,6 @@ class Request:
     labels: dict[str, str]
     durations_ms: dict[str, float]
     from_memory: bool = False
-
-
-@asynccontextmanager
-async def together() -> AsyncIterator[asyncio.TaskGroup]:
-    """A task group whose first error comes out as itself: callers tell errors apart by type."""
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            yield tasks
-    except BaseExceptionGroup as group:
-        raise group.exceptions[0] from group
 
 
 async def prepare(

@@ -20,7 +20,7 @@ from daemon.sandbox.result import ExecutionResult
 from daemon.sandbox.sandbox import Sandbox
 from daemon.sandbox.stillness import Stillness
 from daemon.sandbox.watcher import Watcher
-from daemon.threads import to_its_end
+from daemon.tasks import to_its_end
 from daemon.ticks import tick
 
 FIRST_SAMPLE_INTERVAL_S = 0.02

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from daemon.threads import to_its_end
+from daemon.tasks import to_its_end
 
 
 async def test_a_cancellation_comes_once_it_is_done() -> None:
