@@ -203,8 +203,11 @@ class Processes:
     ) -> Iterator[Event]:
         """One that was not in a container as far as is known, and is in this one now; None: it has ended."""
         if container:
-            enrolled = self._enrolled(pid, container, time_ns, already_running=already_running)
-            yield _as_fork(enrolled) if self._is_told(inherited, container) else enrolled
+            kin, drift = self._come_in(pid, container, already_running=already_running)
+            if self._is_told(inherited, container):
+                yield ProcessForked(**_of(kin, time_ns, drift))
+            else:
+                yield Enrolled(**_of(kin, time_ns, drift), already_running=already_running)
             return
         comm = (read_proc(pid, "comm") or b"").decode(errors="replace").rstrip("\n")
         runtime = comm if is_runtime(comm) else inherited.runtime if inherited else ""
@@ -224,7 +227,7 @@ class Processes:
         before, parent.brought = parent.brought, container
         return before == container
 
-    def _enrolled(self, pid: int, container: str, time_ns: int, *, already_running: bool) -> Enrolled:
+    def _come_in(self, pid: int, container: str, *, already_running: bool) -> tuple[Kin, Drift]:
         seen = observe(pid)
         kin = Kin(container, seen.process)
         parent = self._kin.get(seen.process.ppid)
@@ -233,7 +236,7 @@ class Processes:
             kin.process = replace(seen.process, lineage=born.lineage, ancestors=born.ancestors)
         self._kin.put(pid, kin)
         kin.inside = already_running and (age_s(pid) > PREPARATION_S or not is_runtime(seen.process.comm))
-        return Enrolled(**_of(kin, time_ns, self._judged(kin, seen)), already_running=already_running)
+        return kin, self._judged(kin, seen)
 
     def _enters(self, kin: Kin, before: Process) -> bool:
         """Whether an exec was that of the container's program, and not of the runtime that prepares it.
@@ -253,16 +256,6 @@ class Processes:
 def _entered(kin: Kin | None, opened: tuple[str, File] | None) -> str | None:
     """The container whose program a runtime's child executed before it ended; no other's child came in."""
     return opened[0] if opened and (kin is None or kin.runtime) else None
-
-
-def _as_fork(enrolled: Enrolled) -> ProcessForked:
-    return ProcessForked(
-        time_ns=enrolled.time_ns,
-        sandbox=enrolled.sandbox,
-        process=enrolled.process,
-        tier=enrolled.tier,
-        drift=enrolled.drift,
-    )
 
 
 def _observed_program(before: Process, opened: File, *, young: bool) -> Observation:
