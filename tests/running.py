@@ -41,12 +41,13 @@ class UnixConnection(HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def reachable(folder: Path) -> None:
-    """For other users: a temporary folder of tests is closed to them."""
-    for each in (folder, *folder.parents):
-        if each == Path(tempfile.gettempdir()):
-            return
-        each.chmod(each.stat().st_mode | 0o011)
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """For other users, too: each run of pytest that begins closes the folder of them all."""
+    with tempfile.TemporaryDirectory(prefix="container-kit-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.running import Daemon, daemon, reachable
+from tests.running import Daemon, daemon, open_folder
 
 pytestmark = [pytest.mark.root, pytest.mark.docker]
 
@@ -46,10 +46,8 @@ profiles = ["default"]
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    folder = tmp_path_factory.mktemp("shared")
-    reachable(folder)
-    with daemon(folder, RULES) as started:
+def shared() -> Iterator[Daemon]:
+    with open_folder() as folder, daemon(folder, RULES) as started:
         yield started
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,16 +14,13 @@ from daemon.cli import main
 from tests.alerts.test_daemon import until
 from tests.conftest import OTHER_RULES, OTHER_UID
 from tests.ports import free_port
-from tests.running import Daemon, daemon, reachable
+from tests.running import Daemon, daemon, open_folder
 
 pytestmark = [pytest.mark.root, pytest.mark.docker]
 
 
-@pytest.fixture(scope="module")
-def exporting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """To a file, and to a web hook that nobody answers."""
-    folder = tmp_path_factory.mktemp("exporting")
-    config = f"""
+def exporters(folder: Path) -> str:
+    return f"""
 [[exporters]]
 name = "kept"
 kind = "file"
@@ -33,8 +31,12 @@ name = "hook"
 kind = "webhook"
 url = "http://127.0.0.1:{free_port()}/"
 """
-    with daemon(folder, config + OTHER_RULES) as running:
-        reachable(folder)
+
+
+@pytest.fixture(scope="module")
+def exporting() -> Iterator[Daemon]:
+    """To a file, and to a web hook that nobody answers."""
+    with open_folder() as folder, daemon(folder, exporters(folder) + OTHER_RULES) as running:
         until(lambda: settled(**listed(running)))
         yield running
 

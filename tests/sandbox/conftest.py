@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from daemon.sandbox import init
-from tests.running import reachable
+from tests.running import open_folder
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("init", numbered=True)
-    reachable(folder)
-    return init.build(folder / "container-kit-init")
+def program() -> Iterator[Path]:
+    with open_folder() as folder:
+        yield init.build(folder / "container-kit-init")
