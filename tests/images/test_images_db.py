@@ -184,7 +184,20 @@ def test_sbom_of_an_image_of_the_engine(tmp_path: Path) -> None:
 
 
 @pytest.mark.docker
-def test_sbom_of_no_image() -> None:
-    done = run("sbom", "container-kit-test/none:1")
+@pytest.mark.parametrize(
+    ("image", "told"),
+    [
+        ("container-kit-test/none:1", "image 'container-kit-test/none:1' is not on this host: "),
+        ("no name", "no such image: no name: invalid reference format"),
+    ],
+)
+def test_sbom_of_no_image(image: str, told: str) -> None:
+    done = run("sbom", image)
     assert done.exit_code == 125
-    assert "is not on this host" in done.output
+    assert done.output.startswith(f"container-kit: The image could not be saved\n  {told}")
+
+
+def test_sbom_without_an_engine(tmp_path: Path) -> None:
+    done = run("sbom", "--engine", tmp_path / "none.sock", "alpine")
+    assert done.exit_code == 125
+    assert f"no Docker Engine answers on {tmp_path}/none.sock: start it" in done.output
