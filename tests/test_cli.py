@@ -127,6 +127,9 @@ class Daemon:
         return response
 
     async def attach(self, request):
+        if self.closes is None:
+            request.transport.abort()
+            return web.Response()
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         async for message in socket:
@@ -296,6 +299,19 @@ def test_what_ended_before_the_attach_has_its_output_in_the_logs(daemon: Daemon)
     daemon.ended, daemon.lines = True, [{"stream": "stdout", "data": "out"}]
     done = interactively(daemon, "run", "-i", "alpine")
     assert (done.returncode, done.stdout, done.stderr) == (3, "out", "")
+
+
+def test_a_daemon_that_dies_at_the_attach_is_said(daemon: Daemon) -> None:
+    daemon.closes = None
+    done = interactively(daemon, "run", "-i", "alpine")
+    assert done.returncode == 125
+    assert done.stderr.startswith("container-kit: the daemon's answer broke off\n")
+
+
+def test_what_the_server_itself_refuses_is_said(daemon: Daemon) -> None:
+    result = call(daemon, "report", "x" * 9000)
+    assert (result.exit_code, daemon.requests) == (125, [])
+    assert result.stderr.startswith("container-kit: HTTP 400\n  Bad Request\n")
 
 
 def test_an_attach_that_is_refused_says_why(daemon: Daemon) -> None:

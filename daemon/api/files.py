@@ -28,6 +28,10 @@ MAX_FILE_BYTES = 64 << 20
 MAX_TAR_BYTES = 1 << 30
 IN_MEMORY_BYTES = 1 << 20
 RECORDED_CHARACTERS = 256
+_MORE = {
+    MAX_FILE_BYTES: "send it as a tar with tar=true, as `cp` does of a folder",
+    MAX_TAR_BYTES: "send it in parts",
+}
 TAR = "application/x-tar"
 
 
@@ -93,7 +97,7 @@ async def _receive(request: web.Request, body: IO[bytes], limit_bytes: int) -> N
     async for chunk in request.content.iter_any():
         body.write(chunk)
         if body.tell() > limit_bytes:
-            raise ApiError(TOO_LARGE, f"more than {limit_bytes} bytes: send it in parts")
+            raise ApiError(TOO_LARGE, f"more than {limit_bytes} bytes: {_MORE[limit_bytes]}")
     body.seek(0)
 
 
@@ -111,7 +115,7 @@ async def _send_tar(request: web.Request, pieces: Iterator[bytes]) -> web.Stream
 def _problem(error: Exception) -> ApiError:
     match error:
         case TooLarge():
-            return ApiError(TOO_LARGE, str(error))
+            return ApiError(TOO_LARGE, f"{error}: fetch it with tar=true, as `cp -r` does")
         case WorkspaceFull():
             return ApiError(WORKSPACE_FULL, str(error))
         case PathRefused():

@@ -151,5 +151,8 @@ async def problems(request: web.Request, handler: Any) -> web.StreamResponse:
     except Exception as error:  # the border of the API: every error leaves as a problem
         if request.transport is None:
             raise ConnectionResetError("the client has gone") from error  # nobody to tell, nothing to log
+        if request.writer.output_size:  # it has begun to answer: what is sent must not look whole
+            log.warning("an answer was broken off", path=request.path, reason=str(error))
+            request.transport.close()
         return of_exception(error).response()
     return response

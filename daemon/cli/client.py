@@ -120,8 +120,8 @@ class Client:
         except aiohttp.WSServerHandshakeError as error:
             await self.get(path)  # which is refused for the same reason, and says it
             raise CommandError("attach refused", f"HTTP {error.status}") from error
-        except aiohttp.ClientConnectorError as error:
-            raise self._unreachable(error) from error
+        except aiohttp.ClientError as error:
+            raise self._failed(error) from error
         async with socket:
             yield socket
 
@@ -146,11 +146,14 @@ class Client:
                 if answer.status >= 400:
                     raise Problem(answer.status, await _problem(answer))
                 yield answer
-        except aiohttp.ClientConnectorError as error:
-            raise self._unreachable(error) from error
         except (aiohttp.ClientError, json.JSONDecodeError) as error:
-            remedy = "ask again; `journalctl -u container-kitd` says what the daemon did"
-            raise CommandError("the daemon's answer broke off", f"{error}: {remedy}") from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> CommandError:
+        if isinstance(error, aiohttp.ClientConnectorError):
+            return self._unreachable(error)
+        remedy = "ask again; `journalctl -u container-kitd` says what the daemon did"
+        return CommandError("the daemon's answer broke off", f"{error}: {remedy}")
 
     def _unreachable(self, error: aiohttp.ClientConnectorError) -> Unreachable:
         if isinstance(error.os_error, PermissionError):

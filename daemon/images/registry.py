@@ -57,7 +57,7 @@ class RegistryClient:
         """By tag or digest; where by digest, these very bytes. Raises Absent, RegistryError."""
         try:
             found = json.loads(await self.manifest_content(repository, version))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RegistryError(f"{_url(repository, f'manifests/{version}')}: no JSON") from error
         if not isinstance(found, dict):
             raise RegistryError(f"{_url(repository, f'manifests/{version}')}: no manifest")
@@ -78,7 +78,7 @@ class RegistryClient:
             index = json.loads(await self._get(url, repository, MANIFEST_LIMIT_BYTES))
         except Absent:
             return await self._tagged_referrers(repository, digest)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RegistryError(f"{url}: no JSON") from error
         if not isinstance(index, dict):
             raise RegistryError(f"{url}: no index")
@@ -164,7 +164,7 @@ class RegistryClient:
         try:
             answer = json.loads(content)
             return str(answer.get("token") or answer["access_token"])
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, KeyError, AttributeError, RecursionError) as error:
             raise RegistryError(f"{realm.host}: gave no token, but {status}") from error
 
 

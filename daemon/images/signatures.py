@@ -211,8 +211,8 @@ def _keys(requirement: SignatureRequirement) -> Iterator[Key]:
     for path in requirement.keys:
         try:
             public = load_pem_public_key(path.read_bytes())
-        except UnsupportedAlgorithm as error:
-            raise ValueError(f"{path}: {error}") from error
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise ValueError(f"{path}: holds no public key in PEM: {error}") from error
         if not isinstance(public, PublicKey):
             raise ValueError(f"{path}: neither an EC, an Ed25519 nor an RSA key")  # noqa: TRY004
         der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

@@ -205,7 +205,7 @@ class Workspace:
             while chunk := os.read(descriptor, min(CHUNK_BYTES, left_bytes + 1)):
                 left_bytes -= len(chunk)
                 if left_bytes < 0:
-                    raise TooLarge(f"{path[:80]!r} has more than {limit_bytes} bytes: raise the limit")
+                    raise TooLarge(f"{path[:80]!r} has more than {limit_bytes} bytes")
                 yield chunk
 
     def list(self, path: str = ".", limit: int = LIST_LIMIT) -> tuple[Entry, ...]:

@@ -72,6 +72,31 @@ def test_ps_and_usage(running: Daemon, sandbox: str) -> None:
     assert "workspace_size    100 MiB" in call(running, "usage", sandbox).stdout
 
 
+def test_a_sandbox_is_frozen_and_goes_on(running: Daemon, sandbox: str) -> None:
+    for order, state in (("pause", "paused"), ("resume", "running")):
+        assert call(running, order, sandbox).stdout == f"{sandbox}\n"
+        assert [item["state"] for item in read(running, "ps") if item["id"] == sandbox] == [state]
+        again = call(running, order, sandbox)
+        assert (again.returncode, again.stdout) == (125, "")
+        assert again.stderr.startswith("container-kit: wrong state\n")
+
+
+def test_what_was_judged_before_the_start_is_read_afterwards(running: Daemon, sandbox: str) -> None:
+    whole = running.request("GET", f"/v1/sandboxes/{sandbox}/report").json()
+    assert read(running, "report", sandbox) == whole
+    verdict, profile, *lines = call(running, "report", sandbox).stdout.splitlines()
+    assert verdict == f"allowed: risk {whole['risk_level']}, score {whole['score']}"
+    assert profile == f"profile default, image {whole['image']}"
+    shown = "\n".join(lines)
+    assert all(one["id"] in shown for one in (*whole["threats"], *whole["active_controls"]))
+
+
+def test_with_rm_nothing_is_left_of_it(running: Daemon, image: str) -> None:
+    done = call(running, "run", "--rm", "--session", "forgotten", image, "sh", "-c", "echo out; exit 3")
+    assert (done.returncode, done.stdout) == (3, "out\n")
+    assert "forgotten" not in {item["session_id"] for item in read(running, "ps", "-a")}
+
+
 def test_logs_follow_until_the_end(running: Daemon, image: str) -> None:
     script = "echo one; echo two >&2; sleep 1; echo three"
     sandbox_id = call(running, "run", "-d", image, "sh", "-c", script).stdout.strip()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import json
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 from click.testing import CliRunner, Result
@@ -81,6 +83,45 @@ def test_a_broken_archive_changes_nothing(tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "no advisories in it: fetch it again"),
+        (b"{", "broken JSON: "),
+        (b"[" * 50_000, "broken JSON: "),
+        (b"[]", "holds something else than OSV advisories: fetch it again"),
+        (b"{}", "holds something else than OSV advisories: fetch it again"),
+    ],
+    ids=["nothing", "half", "nested without end", "no object", "no advisory"],
+)
+def test_an_archive_of_something_else_is_refused(tmp_path: Path, content: bytes | None, told: str) -> None:
+    (tmp_path / "bad/Debian").mkdir(parents=True)
+    with ZipFile(tmp_path / "bad/Debian/all.zip", "w") as packed:
+        if content is not None:
+            packed.writestr("a.json", content)
+    done = run("db", "import", "--directory", tmp_path / "osv", tmp_path / "bad")
+    assert done.exit_code == 125
+    assert done.output.startswith("container-kit: The advisories were not taken in\n")
+    assert told in done.output
+    assert not (tmp_path / "osv" / INDEX).exists()
+
+
+def test_an_index_of_another_release_is_to_be_made_anew(tmp_path: Path) -> None:
+    run("db", "import", "--directory", tmp_path / "osv", osv_directory(tmp_path / "given"))
+    with closing(sqlite3.connect(tmp_path / "osv" / INDEX)) as database, database:
+        database.execute("UPDATE meta SET format = format + 1")
+    done = run("db", "status", "--directory", tmp_path / "osv")
+    assert done.exit_code == 125
+    assert "of another version: run `container-kit images db import`" in done.output
+
+
+def test_settings_that_cannot_be_used_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONTAINER_KIT_CONFIG", str(tmp_path / "none.toml"))
+    done = run("db", "status")
+    assert done.exit_code == 125
+    assert f"The settings cannot be used\n  {tmp_path}/none.toml: no such file" in done.output
+
+
 def test_status_of_an_old_or_missing_database(tmp_path: Path) -> None:
     given = osv_directory(tmp_path / "given", modified=now() - timedelta(days=30))
     run("db", "import", "--directory", tmp_path / "osv", given)
@@ -143,7 +184,20 @@ def test_sbom_of_an_image_of_the_engine(tmp_path: Path) -> None:
 
 
 @pytest.mark.docker
-def test_sbom_of_no_image() -> None:
-    done = run("sbom", "container-kit-test/none:1")
+@pytest.mark.parametrize(
+    ("image", "told"),
+    [
+        ("container-kit-test/none:1", "image 'container-kit-test/none:1' is not on this host: "),
+        ("no name", "no such image: no name: invalid reference format"),
+    ],
+)
+def test_sbom_of_no_image(image: str, told: str) -> None:
+    done = run("sbom", image)
     assert done.exit_code == 125
-    assert "is not on this host" in done.output
+    assert done.output.startswith(f"container-kit: The image could not be saved\n  {told}")
+
+
+def test_sbom_without_an_engine(tmp_path: Path) -> None:
+    done = run("sbom", "--engine", tmp_path / "none.sock", "alpine")
+    assert done.exit_code == 125
+    assert f"no Docker Engine answers on {tmp_path}/none.sock: start it" in done.output

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from daemon import PROFILES
 from daemon.cli import main
@@ -190,12 +192,39 @@ async def test_a_registry_that_is_away_is_not_an_unsigned_image(tmp_path: Path) 
     )
 
 
-async def test_what_the_policy_names_and_is_no_key_denies(tmp_path: Path) -> None:
-    (tmp_path / "no.pub").write_text("no key")
-    for path in (tmp_path / "no.pub", tmp_path / "absent.pub"):
-        found = await verdict("127.0.0.1:9/team/tool", f"sha256:{'a' * 64}", path)
-        assert isinstance(found, Threat)
-        assert "a key of the policy cannot be used" in found.reason
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda path: path.write_text("no key"), "{path}: holds no public key in PEM: "),
+        (lambda path: None, "No such file or directory: '{path}'"),
+        (lambda path: path.mkdir(), "Is a directory: '{path}'"),
+        (lambda path: public_file(Ed448PrivateKey.generate(), path), "{path}: neither an EC, an Ed25519 nor"),
+    ],
+    ids=["no PEM", "absent", "a folder", "another kind"],
+)
+async def test_what_the_policy_names_and_is_no_key_denies(
+    tmp_path: Path, make: Callable[[Path], object], told: str
+) -> None:
+    path = tmp_path / "no.pub"
+    make(path)
+    found = await verdict("127.0.0.1:9/team/tool", f"sha256:{'a' * 64}", path)
+    assert isinstance(found, Threat)
+    assert "a key of the policy cannot be used: " in found.reason
+    assert told.format(path=path) in found.reason
+    assert "correct `keys` in images.toml" in found.remedy
+
+
+async def test_an_rsa_key_signs_too(host: Host, tmp_path: Path) -> None:
+    repository, digest = host.pushed("one/rsa:1")
+    ours, theirs = (generate_private_key(65537, 2048) for _ in range(2))
+    sign(host.registry, repository, digest, ours)
+    name = f"{host.registry}/{repository}"
+    good = await verdict(name, digest, public_file(ours, tmp_path / "ours.pub"))
+    assert isinstance(good, Control)
+    assert "is signed by ours.pub" in good.detail
+    bad = await verdict(name, digest, public_file(theirs, tmp_path / "theirs.pub"))
+    assert isinstance(bad, Threat)
+    assert "one is by another key" in bad.reason
 
 
 async def test_too_many_signatures_are_not_looked_at(host: Host) -> None:

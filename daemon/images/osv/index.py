@@ -96,10 +96,10 @@ def _records(archive: Path) -> Iterator[dict[str, Any]]:
 def _record(content: bytes, archive: Path) -> dict[str, Any]:
     try:
         parsed = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DatabaseError(f"{archive}: broken JSON: {error}: fetch it again") from error
     if not isinstance(parsed, dict) or not isinstance(parsed.get("id"), str):
-        raise DatabaseError(f"{archive}: holds something else than OSV advisories")
+        raise DatabaseError(f"{archive}: holds something else than OSV advisories: fetch it again")
     return parsed
 
 
