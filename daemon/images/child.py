@@ -15,6 +15,7 @@ from typing import IO
 
 from daemon import ROOT
 from daemon.images.confinement import Limits
+from daemon.tasks import together
 
 STDERR_BYTES = 64 << 10
 CHUNK_BYTES = 1 << 16
@@ -99,14 +100,11 @@ async def _run(
 
 
 async def _exchange(child: Process, content: bytes, limits: Limits, *, cut: bool) -> Output:
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_feed(child, content))
-            stdout = tasks.create_task(_read(child.stdout, limits.output_bytes, cut=cut))
-            stderr = tasks.create_task(_read(child.stderr, STDERR_BYTES, cut=True))
-            code = tasks.create_task(child.wait())
-    except ExceptionGroup as group:
-        raise group.exceptions[0] from group
+    async with together() as tasks:
+        tasks.create_task(_feed(child, content))
+        stdout = tasks.create_task(_read(child.stdout, limits.output_bytes, cut=cut))
+        stderr = tasks.create_task(_read(child.stderr, STDERR_BYTES, cut=True))
+        code = tasks.create_task(child.wait())
     return Output(code.result(), stdout.result(), stderr.result().decode(errors="replace"))
 
 

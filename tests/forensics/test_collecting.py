@@ -56,6 +56,7 @@ def test_of_one_that_runs_its_processes_files_and_events(running: Daemon, image:
     sandbox = running.launch(image, "sh", "-c", script)
     details = evidence(running, sandbox["id"])
     found = fetched(running, details)
+    assert (found["summary"]["rule_id"], found["problems"]) == ("core-pattern", [])
     processes = {" ".join(one["argv"]): one for one in found["processes"] if one["state"]}
     waiting = processes["sleep 61"]
     assert {"descriptor": 3, "target": "/etc/passwd"} in waiting["open_files"]
@@ -65,7 +66,6 @@ def test_of_one_that_runs_its_processes_files_and_events(running: Daemon, image:
     assert "/workspace/note.txt" in {one["path"] for one in found["changes"]}
     assert any("core_pattern" in json.dumps(event) for event in found["events"])
     assert found["summary"]["rule_id"] in {one["rule_id"] for one in found["findings"]}
-    assert found["problems"] == []
     assert running.request("GET", f"/v1/sandboxes/{sandbox['id']}").json()["state"] == "running"
     running.request("DELETE", f"/v1/sandboxes/{sandbox['id']}")
     _shown(running, details["forensics_id"], sandbox["id"])
