@@ -73,12 +73,20 @@ def _check(answer: Any, sent: int) -> None:
     items = answer.get("items") if isinstance(answer, dict) else None
     if not isinstance(items, list) or len(items) != sent:
         raise ExportError("the answer does not speak of every document")
-    results = [item.get("create", {}) if isinstance(item, dict) else {} for item in items]
-    failed = [result for result in results if not _created(result.get("status"))]
+    failed = [result for result in map(_result, items) if not _created(result.get("status"))]
     if failed:
-        reason = str(failed[0].get("error"))[:SHOWN]
-        refused = all(result.get("status") == REFUSED for result in failed)
-        raise ExportError(f"{len(failed)} of {sent} documents not taken: {reason}", retryable=not refused)
+        worst = min(failed, key=_is_refused)
+        told = f"{len(failed)} of {sent} documents not taken: {str(worst.get('error'))[:SHOWN]}"
+        raise ExportError(told, retryable=not _is_refused(worst))
+
+
+def _result(item: Any) -> dict[str, Any]:
+    result = item.get("create") if isinstance(item, dict) else None
+    return result if isinstance(result, dict) else {}
+
+
+def _is_refused(result: dict[str, Any]) -> bool:
+    return result.get("status") == REFUSED
 
 
 def _created(status: object) -> bool:

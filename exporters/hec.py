@@ -75,7 +75,7 @@ class Hec:
             if _acknowledged(answer, ack_id):
                 return
             await asyncio.sleep(self._options.poll_s)
-        raise ExportError(f"not indexed within {self._options.acknowledgement_deadline_s:.0f} s")
+        raise ExportError(f"not indexed within {self._options.acknowledgement_deadline_s:g} s")
 
     async def close(self) -> None:
         await self._http.close()

@@ -16,7 +16,7 @@ from daemon.alerts.channels import ChannelKind, ChannelOptions
 from daemon.alerts.channels.inventory import KINDS
 from daemon.audit.log import AuditLog
 from daemon.audit.record import EventType, SecurityAuditEvent
-from daemon.errors import ConfigError, ExportError
+from daemon.errors import AuditError, ConfigError, ExportError
 from daemon.findings import Severity
 from tests.alerts.making import event, rule
 from tests.exporters.running import record, until
@@ -121,6 +121,22 @@ async def test_a_failing_channel_is_told_once_and_gets_all_in_order_later(tmp_pa
         (alert, _) = one.line().alerting.alerts
         assert alert.count == 4  # a batch that comes again is not counted again
         assert await one.failures() == [{"alert_channel": "c", "kind": "pager", "reason": "the line is dead"}]
+
+
+async def test_an_outage_that_cannot_be_recorded_is_an_outage_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(_: SecurityAuditEvent) -> SecurityAuditEvent:
+        raise AuditError("no space left on device")
+
+    async with case(tmp_path) as one:
+        one.pager().down = 1
+        await record(one.audit, [event(0, "s1")])
+        monkeypatch.setattr(one.audit, "record", full)
+        await one.step()
+        assert one.line().delivery.state.problem == "the line is dead"
+        await one.step()
+        assert one.pager().lines == [("firing", "s1", 1)]
 
 
 async def test_a_failing_channel_is_alerted_on_by_the_others_alone(tmp_path: Path) -> None:

@@ -214,6 +214,16 @@ def test_users_that_cannot_be(user: str, message: str) -> None:
         command("", user=user)
 
 
+def test_who_is_not_root_runs_commands_as_itself_alone() -> None:
+    os.seteuid(65534)
+    try:
+        Command(CommandOptions(name="c", kind="command", argv=["/bin/true"], user="nobody"))
+        with pytest.raises(ConfigError, match="only root can become daemon: run the daemon as root"):
+            command("", user="daemon")
+    finally:
+        os.seteuid(0)
+
+
 UNIT = (ROOT / "systemd/container-kitd.service").read_text()
 ONE = """
 import asyncio

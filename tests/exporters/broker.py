@@ -1,10 +1,10 @@
 """A Kafka broker that others wrote, the mock cluster of librdkafka, as a process that can be killed:
 
-    python -m tests.exporters.broker PORT ADVERTISED_PORT PARTITIONS FILE
+    python -m tests.exporters.broker PORT ADVERTISED_PORT PARTITIONS FILE [CERTIFICATE KEY]
 
-It is reached through PORT, and says that it is at ADVERTISED_PORT. Its log is in memory: so librdkafka's
-consumer reads back what it took, and appends it to FILE, before its answers are passed on. With a FILE.refuse
-beside it, a request that contains the text of that file is refused as too large.
+It is reached through PORT, with TLS where it has a certificate, and says that it is at ADVERTISED_PORT. Its
+log is in memory: so librdkafka's consumer reads back what it took, and appends it to FILE, before its answers
+are passed on. With a FILE.refuse beside it, a request that contains that file's text is refused as too large.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import ssl
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -141,14 +142,17 @@ async def _pass_on(
     raise ConnectionError  # one side's end is both sides' end
 
 
-async def main(port: int, advertised_port: int, partitions: int, file: Path) -> None:
+async def main(port: int, advertised_port: int, partitions: int, file: Path, *pair: str) -> None:
     mock = Mock(partitions)
     refuse = file.with_suffix(".refuse")
     refused = refuse.read_bytes() if refuse.exists() else None
     front = Front(mock, Kept(mock.address, partitions, file), advertised_port, refused)
-    server = await asyncio.start_server(front.accept, "127.0.0.1", port, limit=4 << 20)
+    secure = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if pair else None
+    if secure:
+        secure.load_cert_chain(*pair)
+    server = await asyncio.start_server(front.accept, "127.0.0.1", port, limit=4 << 20, ssl=secure)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*map(int, sys.argv[1:4]), Path(sys.argv[4])))
+    asyncio.run(main(*map(int, sys.argv[1:4]), Path(sys.argv[4]), *sys.argv[5:]))

@@ -77,15 +77,20 @@ def http_receiver(folder: Path) -> Child:
     return Child(command, port, received, folder / "receiver.log")
 
 
-def broker(folder: Path, partitions: int = 1, port: int = 0, advertised_port: int = 0) -> Child:
-    """Of Kafka. `received` is what its records are in `_line` of tests.exporters.broker, in their order."""
+def broker(
+    folder: Path, partitions: int = 1, port: int = 0, advertised_port: int = 0, pair: Sequence[Path] = ()
+) -> Child:
+    """Of Kafka, with TLS where it has a certificate and its key.
+
+    `received` is what its records are in `_line` of tests.exporters.broker, in their order.
+    """
     port, file = port or free_port(), folder / "received.jsonl"
 
     def received() -> list[tuple[str, Any]]:
         return [(line["id"], line) for line in map(json.loads, whole_lines(file))]
 
     numbers = map(str, (port, advertised_port or port, partitions))
-    command = [sys.executable, "-m", "tests.exporters.broker", *numbers, str(file)]
+    command = [sys.executable, "-m", "tests.exporters.broker", *numbers, str(file), *map(str, pair)]
     return Child(command, port, received, folder / "broker.log")
 
 

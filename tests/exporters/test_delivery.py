@@ -21,10 +21,17 @@ from daemon.delivery.cursor import Cursor
 from daemon.delivery.dead_letters import DeadLetters
 from daemon.delivery.deliveries import Deliveries
 from daemon.delivery.delivery import Delivery
-from daemon.errors import ConfigError, ExportError
+from daemon.errors import AuditError, ConfigError, ExportError
 from daemon.findings import Severity
 from exporters import Options
-from tests.exporters.running import event, record
+from exporters.file import File
+from exporters.formats import Emitter
+from exporters.formats.inventory import FORMATS
+from exporters.loki import Loki
+from exporters.webhook import Hook
+from tests.exporters.running import delivering, event, record, table, until
+
+KAFKA = {"name": "a", "kind": "kafka", "servers": ["h:9092"], "topic": "t"}
 
 
 class Receiver:
@@ -275,6 +282,24 @@ def test_a_cursor_survives_half_a_write(tmp_path: Path) -> None:
             {"name": "a", "kind": "hec", "url": "http://h", "token": "file:/x"},
             "a secret would go over the net in clear",
         ),
+        ({"name": "a", "kind": "webhook", "url": "ftp://h/"}, "url: .*write http://HOST/ or https://HOST/"),
+        ({"name": "a", "kind": "webhook", "url": "h:8080"}, "url: .*write http://HOST/ or https://HOST/"),
+        (
+            {
+                "name": "a",
+                "kind": "elastic",
+                "url": "https://h",
+                **dict.fromkeys(("api_key", "user", "password"), "file:/x"),
+            },
+            "give api_key, or user and password",
+        ),
+        (
+            {"name": "a", "kind": "elastic", "url": "https://h", "user": "u"},
+            "give api_key, or user and password",
+        ),
+        ({**KAFKA, "user": "u"}, "user and password go together"),
+        ({**KAFKA, "password": "file:/x"}, "user and password go together"),
+        ({**KAFKA, "user": "u", "password": "file:/x"}, "a password would go over the net in clear"),
         (
             {"name": "a", "kind": "syslog", "tls": {"key_file": "/x"}},
             "certificate_file and key_file go together",
@@ -289,6 +314,76 @@ async def test_a_wrong_setting_is_told_by_file_and_key(
         Deliveries([table], Path("config.toml"), audit, tmp_path)
     assert "hunter2" not in str(raised.value)
     audit.close()
+
+
+async def test_two_exporters_of_one_name_are_refused(tmp_path: Path) -> None:
+    """They would share a cursor."""
+    audit, one = AuditLog(tmp_path / "log"), {"name": "a", "kind": "file", "path": "/x"}
+    with pytest.raises(ConfigError, match=r"exporters\.1 \(a\): name: another exporter has it"):
+        Deliveries([one, {**one, "path": "/y"}], Path("config.toml"), audit, tmp_path)
+    audit.close()
+
+
+async def test_an_event_that_a_format_cannot_have_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def plain(one: SecurityAuditEvent, _: Emitter) -> bytes:
+        return b"%d" % (1 / (one.details["number"] - 1))
+
+    monkeypatch.setitem(FORMATS, "plain", plain)
+    table = {"name": "a", "kind": "file", "path": str(tmp_path / "lines")}
+    async with delivering([table], tmp_path) as (audit, deliveries):
+        await record(audit, [event(n) for n in range(4)])
+        await until(lambda: deliveries.all[0].lag_events == 0)
+        assert (deliveries.all[0].state.refused, deliveries.all[0].state.problem) == (1, "")
+    assert (tmp_path / "lines").read_text().split() == ["-1", "1", "0"]
+    (note,) = (tmp_path / "exporters/a/dead-letters.jsonl").read_text().splitlines()
+    assert "the format failed: ZeroDivisionError" in json.loads(note)["reason"]
+
+
+async def test_an_outage_that_cannot_be_recorded_is_an_outage_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = {"name": "a", "kind": "file", "path": str(tmp_path / "folder/lines")}
+    async with delivering([table], tmp_path) as (audit, deliveries):
+        taken = audit.record
+
+        async def full(one: SecurityAuditEvent) -> SecurityAuditEvent:
+            if one.event_type is EventType.EXPORTER_FAILED:
+                raise AuditError("no space left on device")
+            return await taken(one)
+
+        monkeypatch.setattr(audit, "record", full)
+        await record(audit, [event(0)])
+        await until(lambda: deliveries.all[0].state.errors > 0)
+        (tmp_path / "folder").mkdir()
+        await until(lambda: deliveries.all[0].lag_events == 0)
+    assert len((tmp_path / "folder/lines").read_text().splitlines()) == 1
+
+
+async def test_one_that_cannot_be_closed_keeps_no_other_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+
+    async def hang(_: File) -> None:
+        await asyncio.sleep(3600)
+
+    async def fail(_: Hook) -> None:
+        raise RuntimeError("a bug")
+
+    async def close(_: Loki) -> None:
+        closed.append("loki")
+
+    monkeypatch.setattr("daemon.delivery.deliveries.CLOSE_DEADLINE_S", 0.1)
+    for kind, end in ((File, hang), (Hook, fail), (Loki, close)):
+        monkeypatch.setattr(kind, "close", end)
+    nothing = {"minimum_severity": "critical"}
+    tables = [{**table(kind, 9, tmp_path), **nothing} for kind in ("file", "webhook", "loki")]
+    async with delivering(tables, tmp_path) as (audit, deliveries):
+        await record(audit, [event()])
+        await until(lambda: all(one.lag_events == 0 for one in deliveries.all))
+    assert closed == ["loki"]
 
 
 @pytest.mark.parametrize(("kind", "module"), [("nats", "nats"), ("kafka", "aiokafka"), ("otlp", "grpc")])

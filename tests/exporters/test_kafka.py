@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import aiokafka.errors
 import pytest
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 from daemon.errors import ExportError
 from exporters import kafka
 from tests.exporters.running import Child, broker, event, made, running
+from tests.telemetry import certificate
 
 PATIENCE_S = 2
 
@@ -48,6 +50,33 @@ async def test_a_session_keeps_its_order(child: Child, tmp_path: Path) -> None:
             line["record"]["details"]["number"] for _, line in child.received() if line["key"] == session
         ]
         assert numbers == [one.details["number"] for one in sent if one.session_id == session]
+
+
+@pytest.fixture
+def secure(tmp_path: Path) -> Iterator[Child]:
+    """Its certificate, which vouches for itself, is certificate.pem of the folder."""
+    own = certificate.made(tmp_path)
+    with running(broker(tmp_path, pair=(own.certificate_file, own.key_file))) as started:
+        yield started
+
+
+async def test_a_broker_is_known_by_its_certificate(secure: Child, tmp_path: Path) -> None:
+    tls, sent = {"ca_file": tmp_path / "certificate.pem"}, event()
+    async with made("kafka", secure.port, tmp_path, tls=tls) as exporter:
+        await exporter.export([sent])
+    assert [key for key, _ in secure.received()] == [sent.id]
+
+
+@pytest.mark.parametrize("options", [{"tls": {}}, {}], ids=["false receiver", "in clear"])
+async def test_any_other_gets_nothing(
+    options: dict[str, Any], secure: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka, "GIVEN_UP_S", PATIENCE_S)
+    async with made("kafka", secure.port, tmp_path, **options) as exporter:
+        with pytest.raises(ExportError, match="KafkaConnectionError: ") as raised:
+            await exporter.export([event()])
+    assert raised.value.retryable
+    assert secure.received() == []
 
 
 async def test_a_broker_that_dies_is_told_of_soon(

@@ -70,13 +70,19 @@ def test_what_is_too_long_for_syslog_is_cut_marked_and_hashed() -> None:
     assert message["sha256"] == hashlib.sha256(FORMATS["plain"](huge, EMITTER)).hexdigest()
 
 
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
 @pytest.mark.parametrize("version", ["1.1.0", "1.3.0", "1.8.0"])
-def test_every_type_of_event_is_valid_ocsf(version: str) -> None:
+def test_every_type_of_event_is_valid_ocsf(version: str, algorithm: str) -> None:
     emitter = Emitter(hostname="node-1", version="0.1.0", ocsf_version=version)
+    digest = f"{algorithm}:{'a' * 64}"
     for kind in EventType:
-        record = json.loads(FORMATS["ocsf"](event(kind), emitter))
+        one = event(kind).model_copy(update={"image_digest": digest})
+        record = json.loads(FORMATS["ocsf"](one, emitter))
         errors = [error.message for error in validator(version, record["class_uid"]).iter_errors(record)]
         assert errors == [], kind
+        container = record["device"]["container"]
+        assert container["image"]["uid"] == digest
+        assert ("hash" in container) == (algorithm == "sha256")
 
 
 @cache
