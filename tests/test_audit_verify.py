@@ -277,5 +277,15 @@ class TestCommands:
     def test_there_is_no_event_before_the_first(self, state: Path) -> None:
         assert self.run(state, "verify", "--prove", "0")[0] == 2
 
-    def test_what_is_not_there_is_said(self, tmp_path: Path) -> None:
-        assert self.run(tmp_path, "verify")[0] == 125
+    @pytest.mark.parametrize("command", ["verify", "key", "export", "query"])
+    @pytest.mark.parametrize("has_folder", [False, True])
+    def test_what_is_not_there_is_said(self, tmp_path: Path, command: str, has_folder: bool) -> None:
+        if has_folder:
+            (tmp_path / "audit").mkdir()
+        code, output = self.run(tmp_path, command)
+        assert (code, "name the daemon's state_dir" in output) == (125, True)
+
+    def test_a_log_that_is_gone_is_said(self, state: Path) -> None:
+        (state / "audit/audit.jsonl").unlink()
+        code, output = self.run(state, "verify")
+        assert (code, f"{state}/audit/audit.jsonl" in output) == (125, True)

@@ -125,6 +125,8 @@ def query(log: Path, /, form: str, **wanted: Any) -> None:
 
     if form not in NAMES:
         raise CommandError("no such format", f"one of {', '.join(NAMES)}")
+    if not log.exists():
+        raise _not_there(log)
     for event in _events(log):
         if _matches(event, **wanted):
             click.echo(encoded(event, form))
@@ -182,3 +184,9 @@ def _said() -> Iterator[None]:
         yield
     except AuditError as error:
         raise CommandError("the audit log cannot be verified", str(error)) from error
+    except FileNotFoundError as error:
+        raise _not_there(error.filename or error) from error
+
+
+def _not_there(path: object) -> CommandError:
+    return CommandError("no audit log there", f"{path}: name the daemon's state_dir with --state-dir")
