@@ -72,12 +72,12 @@ def _ends(route: socket.socket, pid: int) -> Iterator[int]:
     ]
     network = _id_of(route, pid)
     for index, attributes in links:
-        if (far := attributes.get(_LINK_NETNSID)) is not None and _NUMBER.unpack(far)[0] == network:
+        if (far := attributes.get(_LINK_NETNSID)) is not None and _NUMBER.unpack(far)[0] == network >= 0:
             yield index
 
 
 def _id_of(route: socket.socket, pid: int) -> int:
-    """What links call the network of `pid`; -1, which none is called, if they know nothing of it."""
+    """What links call the network of `pid`; -1 if they know nothing of it."""
     wanted = struct.pack("=B3x", socket.AF_UNSPEC) + _ATTRIBUTE.pack(8, _ID_OF_PID) + _NUMBER.pack(pid)
     for kind, body in _asked(route, _GET_ID, 0, wanted):
         if kind == _NEW_ID:

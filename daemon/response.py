@@ -92,8 +92,7 @@ class Responder:
         if action is Action.KILL and sandbox is not None:
             self._executor.kill_now(sandbox, f"container killed: security violation: {finding.rule.title}")
         if action is Action.QUARANTINE:
-            with suppress(SensorError):  # what follows says so
-                self._deny_network(expected.container_id)
+            self._deny_network(expected.container_id)
         if entry.news:
             found_ns = time.monotonic_ns()
             case = self.forensics.open(entry.record) if self.forensics else None
@@ -158,7 +157,7 @@ class Responder:
         """What was done. One of ours that could not be held is ended: it must not go on as if nothing was."""
         try:
             await self._do(record, action)
-        except (EngineError, ResponseError, SensorError) as error:
+        except (EngineError, ResponseError) as error:
             log.exception("response failed", action=action, container=record.container_id)
             sandbox = self._sandbox(record.sandbox_id)
             if sandbox is None or sandbox.state is State.ENDED or has_ended(sandbox.pidfd):
@@ -180,24 +179,23 @@ class Responder:
             await self._executor.pause(sandbox)
 
     async def _quarantine(self, container: str, sandbox: Sandbox | None) -> None:
-        """The kernel denies it what begins, and its wire is cut, for what stands."""
-        self._deny_network(container)
+        """What begins is denied already; with its wire goes what stands."""
         known = self.sensing.process_of(container) if self.sensing else None
         if (pid := sandbox.pid if sandbox else known) is None:
             raise ResponseError("no process of it is known")
         await asyncio.to_thread(links.cut, pid, container)
 
     def _deny_network(self, container: str) -> None:
-        """Raises SensorError."""
+        """By the kernel's hooks, as far as there are any."""
         if self.sensing is not None:
-            self.sensing.quarantine(container)
+            with suppress(SensorError):
+                self.sensing.quarantine(container)
 
     def enrolled(self, event: Enrolled) -> None:
         """What the profile wants done in the kernel, before the task can return to user mode."""
         expected, ebpf = self._expected(event.sandbox), self.sensing.ebpf if self.sensing else None
         if self.sensing is not None and event.sandbox in self.sensing.quarantined:
-            with suppress(SensorError):  # its processes are gone already
-                self._deny_network(event.sandbox)  # a sensor that is new knows nothing of it
+            self._deny_network(event.sandbox)  # a sensor that is new knows nothing of it
         if expected is None or not expected.managed or ebpf is None:
             return
         profile = self._executor.profiles.get(expected.profile)
