@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,7 +17,7 @@ from tests.running import Daemon, daemon
 pytestmark = [pytest.mark.root, pytest.mark.docker]
 
 Body = dict[str, Any]
-OTHER_IMAGE = "container-kit-test/other:1"
+OTHER_IMAGE = f"container-kit-test/other:{os.getpid()}"
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,9 @@ from tests.running import Daemon, daemon
 
 pytestmark = [pytest.mark.root, pytest.mark.docker, pytest.mark.bpf]
 
-GATEWAY = "172.17.0.1"
 DEADLINE_S = 30.0
+SILENCE_S = 2.0
+"""Who talks ten times a second is heard in it, also beside other work."""
 NETWORKED = {"require_networking": True, "security_policy": {"allow_networking": True}}
 
 
@@ -65,6 +66,13 @@ def answer(running: Daemon, sandbox: Any) -> str:
     return str(eventually(lambda: answers(running, sandbox))[0])
 
 
+def gateway() -> str:
+    """The host, as containers of the engine's own bridge see it."""
+    first = "{{(index .IPAM.Config 0).Gateway}}"
+    command = ["docker", "network", "inspect", "-f", first, "bridge"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
 class Heard(socketserver.ThreadingTCPServer):
     """`last_s`: when it last had a byte of each address."""
 
@@ -72,8 +80,13 @@ class Heard(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
 
     def __init__(self) -> None:
-        super().__init__((GATEWAY, 0), Listening)
+        super().__init__((gateway(), 0), Listening)
         self.last_s: dict[str, float] = {}
+
+    @property
+    def place(self) -> str:
+        """As arguments of nc."""
+        return "{} {}".format(*self.server_address)
 
     def has(self, address: str, after_s: float = 0.0) -> bool:
         return self.last_s.get(address, -1.0) > after_s
@@ -81,8 +94,9 @@ class Heard(socketserver.ThreadingTCPServer):
     def hears(self, address: str) -> bool:
         """Still, once what was on its way has come."""
         time.sleep(0.5)
-        after_s = time.monotonic()
-        time.sleep(1)
+        after_s, end_s = time.monotonic(), time.monotonic() + SILENCE_S
+        while not self.has(address, after_s) and time.monotonic() < end_s:
+            time.sleep(0.05)
         return self.has(address, after_s)
 
 
@@ -118,7 +132,7 @@ def inspected(container: str, what: str) -> str:
 
 def talking(running: Daemon, image: str, heard: Heard, profile: str) -> tuple[Any, str]:
     """A sandbox that holds a connection and says something ten times a second; and its address."""
-    script = f"while echo here; do sleep 0.1; done | nc {GATEWAY} {heard.server_address[1]}"
+    script = f"while echo here; do sleep 0.1; done | nc {heard.place}"
     sandbox = running.launch(image, "sh", "-c", script, profile=profile, **NETWORKED)
     address = inspected(sandbox["container_id"], "{{.NetworkSettings.IPAddress}}")
     eventually(lambda: heard.has(address))
@@ -148,7 +162,7 @@ def test_without_ebpf_it_is_cut_off_as_well(tmp_path: Path, image: str, heard: H
 
 
 def test_what_is_quarantined_cannot_begin_anew_either(responding: Daemon, image: str, heard: Heard) -> None:
-    script = f"until [ -e go ]; do sleep 0.1; done; nc -w 3 {GATEWAY} {heard.server_address[1]} </dev/null"
+    script = f"until [ -e go ]; do sleep 0.1; done; nc -w 3 {heard.place} </dev/null"
     sandbox = responding.launch(image, "sh", "-c", script, profile="quarantine", **NETWORKED)
     enter(sandbox["container_id"])
     assert answer(responding, sandbox) == "quarantine"
@@ -200,7 +214,7 @@ def test_one_that_cannot_be_held_is_killed(tmp_path: Path, image: str) -> None:
 @pytest.fixture
 def unmanaged(image: str, heard: Heard) -> Iterator[tuple[str, str]]:
     """A container of somebody else that talks, and mounts the host's kernel settings when it is told to."""
-    talk = f"while echo here; do sleep 0.1; done | nc {GATEWAY} {heard.server_address[1]} &"
+    talk = f"while echo here; do sleep 0.1; done | nc {heard.place} &"
     script = f"{talk} until [ -e /go ]; do sleep 0.1; done; mount -t proc own /mnt; sleep 60"
     options = ["--rm", "-d", "--cap-add=SYS_ADMIN", "--security-opt=seccomp=unconfined"]
     run = ["docker", "run", *options, image, "sh", "-c", f"mkdir /mnt; {script}"]
