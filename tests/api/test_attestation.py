@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.running import Daemon, daemon
 pytestmark = [pytest.mark.root, pytest.mark.docker]
 
 Body = dict[str, Any]
+LENGTH = re.compile(rb"(?i)content-length: (\d+)")
 OTHER_IMAGE = f"container-kit-test/other:{os.getpid()}"
 
 
@@ -33,19 +35,27 @@ def running(proxy: EngineProxy, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 def disobeying(change: Callable[[Body], object]) -> Callable[[bytes], bytes]:
-    """Of each request that creates a container, with `change` made to its body."""
+    """Of each request that creates a container, with `change` made to its body once all of it is there."""
+    connection = threading.local()  # each has a thread of its own
 
-    def changed(request: bytes) -> bytes:
+    def changed(piece: bytes) -> bytes:
+        request = getattr(connection, "held", b"") + piece
         head, _, content = request.partition(b"\r\n\r\n")
         if b"/containers/create" not in head.partition(b"\r\n")[0]:
-            return request
-        body = json.loads(content)
-        change(body)
-        content = json.dumps(body).encode()
-        length = f"Content-Length: {len(content)}".encode()
-        return re.sub(rb"(?i)content-length: \d+", length, head) + b"\r\n\r\n" + content
+            return piece
+        length = LENGTH.search(head)
+        is_whole = length is not None and len(content) == int(length[1])
+        connection.held = b"" if is_whole else request
+        return _with(head, content, change) if is_whole else b""
 
     return changed
+
+
+def _with(head: bytes, content: bytes, change: Callable[[Body], object]) -> bytes:
+    body = json.loads(content)
+    change(body)
+    content = json.dumps(body).encode()
+    return LENGTH.sub(b"Content-Length: %d" % len(content), head) + b"\r\n\r\n" + content
 
 
 def host(**values: Any) -> Callable[[Body], object]:
