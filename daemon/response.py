@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ from daemon.sensors.abi import InKernel
 
 QUEUED = 10_000
 AT_ONCE = 64
+AGAIN_S, REMEMBERED = 0.1, 1024
+"""One container is acted on no more often for what is no news: who cannot be held must not flood the log."""
 CONTROL_PLANE = "daemon"
 
 log = structlog.get_logger()
@@ -78,6 +81,7 @@ class Responder:
         self._expected = expected
         self._unmanaged = unmanaged
         self._queue: asyncio.Queue[Answer] = asyncio.Queue(QUEUED)
+        self._acted_s: OrderedDict[str, float] = OrderedDict()
         self._under_way = asyncio.Semaphore(AT_ONCE)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         """By container, for as long as something about it is under way."""
@@ -91,12 +95,34 @@ class Responder:
         action = self._action(finding, sandbox, expected)
         if action is Action.KILL and sandbox is not None:
             self._executor.kill_now(sandbox, f"container killed: security violation: {finding.rule.title}")
-        if action is Action.QUARANTINE:
-            self._deny_network(expected.container_id)
-        if entry.news:
+        if entry.news or self._is_due(action, sandbox, expected.container_id):
+            self._remember(action, expected.container_id)
+            if action is Action.QUARANTINE:
+                self._deny_network(expected.container_id)
             found_ns = time.monotonic_ns()
             case = self.forensics.open(entry.record) if self.forensics else None
             self._enqueue(Answer(finding, entry.record, action, found_ns, case))
+
+    def _is_due(self, action: Action, sandbox: Sandbox | None, container: str) -> bool:
+        """Of what was told before: a pause may have been lifted, and what was killed started again."""
+        match action:
+            case Action.ALERT:
+                return False
+            case Action.PAUSE if sandbox is not None and sandbox.state is not State.RUNNING:
+                return False
+            case Action.KILL if sandbox is not None:
+                return False
+            case Action.QUARANTINE if self.sensing is not None and container in self.sensing.quarantined:
+                return False
+        return time.monotonic() - self._acted_s.get(container, -AGAIN_S) >= AGAIN_S
+
+    def _remember(self, action: Action, container: str) -> None:
+        if action is Action.ALERT:
+            return
+        self._acted_s[container] = time.monotonic()
+        self._acted_s.move_to_end(container)
+        if len(self._acted_s) > REMEMBERED:
+            self._acted_s.popitem(last=False)
 
     async def run(self) -> None:
         """In turn for each container: one that the engine is slow with holds up no other."""

@@ -188,6 +188,18 @@ def test_a_pause_holds_it_until_somebody_lets_it_go_on(responding: Daemon, image
     responding.request("DELETE", path)
 
 
+def test_who_was_let_go_on_and_does_it_again_is_held_again(responding: Daemon, image: str) -> None:
+    sandbox = responding.launch(image, "sleep", "60", profile="pause")
+    path = f"/v1/sandboxes/{sandbox['id']}"
+    for number in range(1, 4):
+        enter(sandbox["container_id"])
+        eventually(lambda: responding.request("GET", path).json()["state"] == "paused")
+        eventually(lambda number=number: len(answers(responding, sandbox)) == number)
+        responding.request("POST", f"{path}/resume")
+    assert answers(responding, sandbox) == ["pause"] * 3
+    responding.request("DELETE", path)
+
+
 def test_a_kill_says_why(responding: Daemon, image: str) -> None:
     sandbox = responding.launch(image, "sleep", "60", profile="kill")
     enter(sandbox["container_id"])
@@ -195,6 +207,23 @@ def test_a_kill_says_why(responding: Daemon, image: str) -> None:
     assert answer(responding, sandbox) == "kill"
     assert result["exit_code"] == 137
     assert result["message"].startswith("container killed: security violation: Another program")
+
+
+def test_a_container_of_somebody_else_that_is_started_again_is_killed_again(
+    tmp_path: Path, image: str
+) -> None:
+    options = ["--cap-add=SYS_ADMIN", "--security-opt=seccomp=unconfined"]
+    offence = ["sh", "-c", "mkdir -p /mnt; sleep 0.5; mount -t proc own /mnt; sleep 60"]
+    create = ["docker", "create", *options, image, *offence]
+    container = subprocess.run(create, check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        with daemon(tmp_path, 'watch = "all"\nunmanaged_response = "kill"\n'):
+            for _ in range(2):
+                subprocess.run(["docker", "start", container], check=True, capture_output=True)
+                eventually(lambda: inspected(container, "{{.State.Status}}") == "exited")
+                assert inspected(container, "{{.State.ExitCode}}") == "137"
+    finally:
+        subprocess.run(["docker", "rm", "-f", container], check=True, capture_output=True)
 
 
 def test_one_that_cannot_be_held_is_killed(tmp_path: Path, image: str) -> None:
