@@ -92,16 +92,13 @@ class Responder:
         sandbox = self._sandbox(expected.sandbox_id)
         if entry.record.count == 1 and sandbox is not None:
             entry.record.trace_id, entry.record.owner_uid = sandbox.trace_id, sandbox.owner.uid
-        action = self._action(finding, sandbox, expected)
-        if action is Action.KILL and sandbox is not None:
-            self._executor.kill_now(sandbox, f"container killed: security violation: {finding.rule.title}")
-        if entry.news or self._is_due(action, sandbox, expected.container_id):
-            self._remember(action, expected.container_id)
-            if action is Action.QUARANTINE:
-                self._deny_network(expected.container_id)
-            found_ns = time.monotonic_ns()
+        action, container = self._action(finding, sandbox, expected), expected.container_id
+        is_due = entry.news or self._is_due(action, sandbox, container)
+        self._act_at_once(finding, action, sandbox, container)
+        if is_due:
+            self._remember(action, container)
             case = self.forensics.open(entry.record) if self.forensics else None
-            self._enqueue(Answer(finding, entry.record, action, found_ns, case))
+            self._enqueue(Answer(finding, entry.record, action, time.monotonic_ns(), case))
 
     def _is_due(self, action: Action, sandbox: Sandbox | None, container: str) -> bool:
         """Of what was told before: a pause may have been lifted, and what was killed started again."""
@@ -110,11 +107,20 @@ class Responder:
                 return False
             case Action.PAUSE if sandbox is not None and sandbox.state is not State.RUNNING:
                 return False
-            case Action.KILL if sandbox is not None:
+            case Action.KILL if sandbox is not None and sandbox.killed:
                 return False
-            case Action.QUARANTINE if self.sensing is not None and container in self.sensing.quarantined:
+            case Action.QUARANTINE if self._is_quarantined(container):
                 return False
         return time.monotonic() - self._acted_s.get(container, -AGAIN_S) >= AGAIN_S
+
+    def _act_at_once(self, finding: Finding, action: Action, sandbox: Sandbox | None, container: str) -> None:
+        if action is Action.KILL and sandbox is not None:
+            self._executor.kill_now(sandbox, f"container killed: security violation: {finding.rule.title}")
+        if action is Action.QUARANTINE and not self._is_quarantined(container):
+            self._deny_network(container)
+
+    def _is_quarantined(self, container: str) -> bool:
+        return self.sensing is not None and container in self.sensing.quarantined
 
     def _remember(self, action: Action, container: str) -> None:
         if action is Action.ALERT:
@@ -220,7 +226,7 @@ class Responder:
     def enrolled(self, event: Enrolled) -> None:
         """What the profile wants done in the kernel, before the task can return to user mode."""
         expected, ebpf = self._expected(event.sandbox), self.sensing.ebpf if self.sensing else None
-        if self.sensing is not None and event.sandbox in self.sensing.quarantined:
+        if self._is_quarantined(event.sandbox):
             self._deny_network(event.sandbox)  # a sensor that is new knows nothing of it
         if expected is None or not expected.managed or ebpf is None:
             return
