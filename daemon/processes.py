@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeVar
 
-from daemon.events import Event, Process, ProcessExecuted, ProcessForked
+from daemon.events import Enrolled, Event, Process, ProcessExecuted, ProcessForked
 
 REMEMBERED = 65_536
 DEPTH = 16
@@ -47,6 +47,8 @@ class ProcessTable:
         elif isinstance(event, ProcessExecuted):
             known = _Known(event.sandbox, event.process.ppid, event.file.path, event.argv, event.time_ns)
             self._put(event.process.pid, known)
+        elif isinstance(event, Enrolled):
+            self.add(event.sandbox, event.process)
 
     def _has_overtaken(self, fork: ProcessForked) -> bool:
         """An exec that is an alert comes before what its process did until then."""

@@ -325,7 +325,11 @@ class Sensing:
         return FanotifySensor()
 
     async def _open_procfs(self) -> Sensor:
-        return ProcfsSensor(self._pipeline.expected, self._pipeline.processes.announced)
+        """After the one whose first events tell of what runs already: all else would be unannounced."""
+        await self.ready.wait()
+        self.flush()
+        announced = self._pipeline.processes.announced if {"ebpf", "netlink"} & self._sensors.keys() else None
+        return ProcfsSensor(self._pipeline.expected, announced)
 
     async def _open_limits(self) -> Sensor:
         return LimitsSensor()

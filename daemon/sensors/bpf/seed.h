@@ -64,7 +64,7 @@ int seed(struct bpf_iter__task *context)
 	mnt_ns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
 	learn_host(task);
 	node = sandbox_of(task);
-	if (!node)
+	if (!node || !mnt_ns) /* none once it is ending */
 		return 0;
 	id = BPF_CORE_READ(node, id);
 	tag = make_tag(task);

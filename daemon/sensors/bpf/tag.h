@@ -173,13 +173,14 @@ static __always_inline void settle(struct tag *tag, struct task_struct *task)
 /* Holds whatever the exploit: an exec or a call afterwards shows it. Dropping rights is no drift. */
 static __always_inline u32 drift_of(struct task_struct *task, struct tag *tag, struct sandbox *sandbox)
 {
+	u32 mnt_ns = task->nsproxy->mnt_ns->ns.inum; /* 0 once it is ending: it has given them back */
 	const struct cred *cred = task->cred;
 	struct fs_struct *fs = task->fs;
 	u32 drift = 0;
 
 	if (!sandbox)
 		return 0;
-	if (task->nsproxy->mnt_ns->ns.inum != sandbox->mnt_ns)
+	if (mnt_ns && mnt_ns != sandbox->mnt_ns)
 		drift |= DRIFT_MOUNT_NAMESPACE;
 	drift |= tag->born;
 	if (cred->user_ns->ns.inum != sandbox->user_ns)
