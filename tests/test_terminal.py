@@ -120,7 +120,7 @@ def test_the_interrupt_key_is_the_programs(running: Daemon, image: str) -> None:
 
 
 def test_the_size_is_the_users_and_follows_it(running: Daemon, image: str) -> None:
-    script = "trap 'stty size' WINCH; echo up; while :; do sleep 0.1; done"
+    script = "trap 'stty size' WINCH; echo up; stty size; while :; do sleep 0.1; done"
     with terminal(running, "run", "-it", image, "sh", "-c", script) as user:
         user.until(b"24 80")
         user.resize(50, 132)

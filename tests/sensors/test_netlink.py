@@ -106,9 +106,9 @@ async def test_a_program_from_outside_is_enrolled(start: Start) -> None:
 async def test_each_start_is_one_entry_however_many_stages_the_runtime_has(start: Start) -> None:
     """Side by side, so that some are looked at early and some late."""
     async with collecting(NetlinkSensor()) as events, asyncio.TaskGroup() as tasks:
-        started = [tasks.create_task(asyncio.to_thread(start, "/workload", "nap", "1")) for _ in range(12)]
+        started = [tasks.create_task(asyncio.to_thread(start, *SLEEP)) for _ in range(12)]
         containers = [await one for one in started]
-        await eventually(lambda: all(over(events, one.id) for one in containers))
+        await eventually(lambda: all(events.of(ProcessExecuted, one.id) for one in containers))
     assert [len(events.of(Enrolled, one.id)) for one in containers] == [1] * 12
 
 
