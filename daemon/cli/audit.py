@@ -17,9 +17,8 @@ from daemon.cli.show import clean, print_json
 STATE_DIR = "/var/lib/container-kit"
 EXIT_BROKEN = 1
 EXPORT_LINE_LIMIT = 4 << 20
-KEPT = click.File(
-    "r", encoding="utf-8", errors="replace"
-)  # whatever is in it: what is no note is told as such
+KEPT = click.File("r", encoding="utf-8", errors="replace")
+"""Whatever is in it: what is no checkpoint is told as such."""
 
 
 @click.group()
