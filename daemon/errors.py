@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
+from typing import Self
+
 
 class ConfigError(Exception):
     """The settings or a profile cannot be used; the message names the file and the key."""
@@ -21,6 +25,14 @@ class EngineError(Exception):
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
         self.status = status
+
+    @classmethod
+    def answered(cls, content: bytes, status: int) -> Self:
+        """With the engine's reason, which is in JSON where it is the engine that answers."""
+        text = content.decode(errors="replace")
+        with suppress(ValueError, KeyError, TypeError, RecursionError):
+            text = str(json.loads(text)["message"])
+        return cls(text[:1000], status)
 
 
 class EngineUnavailable(EngineError):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -43,7 +41,7 @@ async def _image_id(session: aiohttp.ClientSession, name: str) -> str:
         if answer.status == 404:
             raise ImageNotFound(f"image {name!r} is not on this host: build, import or pull it first", 404)
         if answer.status != 200:
-            raise await _refused(answer)
+            raise EngineError.answered(await answer.read(), answer.status)
         return str((await answer.json())["Id"])
 
 
@@ -51,20 +49,12 @@ async def _write(session: aiohttp.ClientSession, image_id: str, path: Path) -> N
     size_bytes = 0
     async with session.get(_url(image_id, "get")) as answer:
         if answer.status != 200:
-            raise await _refused(answer)
+            raise EngineError.answered(await answer.read(), answer.status)
         with path.open("wb") as file:
             async for part in answer.content.iter_chunked(_CHUNK_BYTES):
                 size_bytes += await asyncio.to_thread(file.write, part)
                 if size_bytes > ARCHIVE_BYTES:
                     raise EngineError(f"image {image_id} has over {ARCHIVE_BYTES} bytes")
-
-
-async def _refused(answer: aiohttp.ClientResponse) -> EngineError:
-    """With the engine's reason, which is in JSON where it is the engine that answers."""
-    text = await answer.text()
-    with suppress(ValueError, KeyError, TypeError):
-        text = str(json.loads(text)["message"])
-    return EngineError(text[:1000], answer.status)
 
 
 def _url(name: str, what: str) -> URL:

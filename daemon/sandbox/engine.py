@@ -122,7 +122,7 @@ class Engine:
         except aiohttp.ClientError as error:
             raise self._unavailable() from error
         if response.status >= 400:
-            raise EngineError(_message(content), response.status)
+            raise EngineError.answered(content, response.status)
         return content
 
     async def image_of(self, container_id: str) -> str:
@@ -239,7 +239,7 @@ class Engine:
         except aiohttp.ClientError as error:
             raise self._unavailable() from error
         if response.status >= 400:
-            raise EngineError(_message(content), response.status)
+            raise EngineError.answered(content, response.status)
         return json.loads(content) if content else None
 
     async def _call(self, call: Callable[..., T], *args: Any, deadline_s: float | None = None) -> T:
@@ -272,10 +272,3 @@ async def _at_most(content: aiohttp.StreamReader, limit_bytes: int) -> bytes:
     while len(data) < limit_bytes and (part := await content.read(limit_bytes - len(data))):
         data += part
     return data
-
-
-def _message(content: bytes) -> str:
-    try:
-        return str(json.loads(content)["message"])
-    except (ValueError, KeyError, TypeError):
-        return content.decode(errors="replace")[:1000]
